@@ -1,0 +1,347 @@
+//! The closed vocabulary of what happens in a run, and [`Sink`], which is told of it.
+//!
+//! Events carry their time: nothing that receives one reads a clock, so a recorded run replays exactly.
+//! This file knows no file, no process and no format; [`crate::wire`] makes events from bytes and bytes from
+//! events, [`crate::merge`] puts the workers' events into one stream, and [`crate::report`] shows and keeps them.
+
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::attachment::Attachment;
+use crate::test_id::TestId;
+
+/// A moment, in UTC, to the nanosecond.
+pub type Stamp = chrono::DateTime<chrono::Utc>;
+
+/// The status of a test in an event (subunit v2, "Test status").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// The test is there: what a listing says.
+    Exists,
+    /// The test has begun.
+    InProgress,
+    /// It passed.
+    Success,
+    /// It was expected to fail and passed. No failure for testr.
+    UnexpectedSuccess,
+    /// It was not run, on purpose.
+    Skip,
+    /// It failed.
+    Fail,
+    /// It failed, as expected.
+    ExpectedFail,
+}
+
+impl Status {
+    /// Whether this ends the test. `Exists` does: a test that is said to exist is not running.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        self != Self::InProgress
+    }
+
+    /// subunit's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exists => "exists",
+            Self::InProgress => "inprogress",
+            Self::Success => "success",
+            Self::UnexpectedSuccess => "uxsuccess",
+            Self::Skip => "skip",
+            Self::Fail => "fail",
+            Self::ExpectedFail => "xfail",
+        }
+    }
+}
+
+/// A piece of a file that a test (or, without an id, the runner) attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChunk {
+    /// The file's name; pieces with one name belong together, in order.
+    pub name: ByteString,
+    /// What is in it, e.g. `text/plain;charset=utf8`. Only the first piece's counts.
+    pub mime: Option<ByteString>,
+    /// The bytes of this piece, perhaps none.
+    pub bytes: Bytes,
+    /// No further piece comes.
+    pub eof: bool,
+}
+
+/// One event about one test, or, without an id, about a runner.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestEvent {
+    /// Which test.
+    pub id: Option<ByteString>,
+    /// Its new status, if the event says one.
+    pub status: Option<Status>,
+    /// The runner's own tags, in the order of the packet.
+    pub tags: Vec<ByteString>,
+    /// The tag of the worker that it came through (`worker-3`), once merged.
+    pub worker_tag: Option<ByteString>,
+    /// A piece of a file.
+    pub file: Option<FileChunk>,
+    /// False for tests that cannot be run by their id alone.
+    pub runnable: bool,
+    /// The way to the source of the event: worker numbers, joined with `/`.
+    pub route: Option<ByteString>,
+    /// When, if the runner said so.
+    pub time: Option<Stamp>,
+    /// The packet that it was read from, whole, for those who pass it on.
+    pub packet: Option<Bytes>,
+}
+
+impl TestEvent {
+    /// The runner's tags and the worker's.
+    pub fn all_tags(&self) -> impl Iterator<Item = &ByteString> {
+        self.tags.iter().chain(&self.worker_tag)
+    }
+}
+
+/// One execute callout, numbered in the order of start, from 0 in each run.
+///
+/// Its number is the `worker-N` tag and the route code, as testr's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u32);
+
+impl WorkerId {
+    /// The tag that all its tests get: `worker-3`.
+    #[must_use]
+    pub fn tag(self) -> ByteString {
+        format!("worker-{}", self.0).into()
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a callout ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The way it ended.
+    pub how: How,
+    /// The last lines of its stderr, at most twenty, oldest first.
+    pub last_stderr: Vec<String>,
+}
+
+/// The way in which a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// With this exit status.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// It could not be started, or not be waited for: the system's words.
+    NotRun(String),
+}
+
+impl Ending {
+    /// Whether it ended with exit status 0.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.how == How::Exited(0)
+    }
+
+    /// The number that testr prints for it: the exit status, or the signal's number below zero.
+    ///
+    /// What could not even be started counts as 127, as a shell would say.
+    #[must_use]
+    pub fn returncode(&self) -> i32 {
+        match self.how {
+            How::Exited(status) => status,
+            How::Signalled(signal) => -signal,
+            How::NotRun(_) => 127,
+        }
+    }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(status) => write!(f, "exit status {status}"),
+            Self::Signalled(signal) => write!(f, "killed by signal {signal}"),
+            Self::NotRun(why) => write!(f, "could not be run: {why}"),
+        }
+    }
+}
+
+/// What happens in a run, in the order in which it happens.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every event is the large variant")]
+pub enum RunEvent {
+    /// A shell line is about to be started; testr's `running=`.
+    Running {
+        /// The line, exact to the space.
+        line: String,
+    },
+    /// A run begins. A command may make several, one after the other (`--until-failure`, `--isolated`).
+    RunStarted {
+        /// When.
+        at: Stamp,
+    },
+    /// A worker begins.
+    WorkerStarted {
+        /// Its number.
+        worker: WorkerId,
+        /// The instance it runs on, if there are instances.
+        instance: Option<String>,
+        /// What it was handed, in order; nothing in a serial run, where the runner decides.
+        tests: Option<Vec<TestId>>,
+        /// When.
+        at: Stamp,
+    },
+    /// A packet came, or an event that stands for one (`process-returncode`, `subunit.parser`).
+    Test {
+        /// The event, with the worker's tag and route code.
+        event: TestEvent,
+        /// The event's own time, else when it came.
+        at: Stamp,
+    },
+    /// Bytes that are no packet came on a worker's stdout.
+    Text {
+        /// Whose stdout.
+        worker: WorkerId,
+        /// The bytes.
+        bytes: Bytes,
+        /// When they came.
+        at: Stamp,
+    },
+    /// A test had begun, or something was attached to it, and no status will come any more.
+    Unfinished {
+        /// Which test.
+        id: ByteString,
+        /// Its route code.
+        route: Option<ByteString>,
+    },
+    /// A worker ended, and all that it wrote has been read.
+    WorkerEnded {
+        /// Its number.
+        worker: WorkerId,
+        /// How it ended.
+        ending: Ending,
+        /// When.
+        at: Stamp,
+    },
+    /// A callout wrote this on its stdout, and it is the user's to see (`instance_dispose`; a failed listing).
+    Stdout {
+        /// The bytes, as they came.
+        bytes: Bytes,
+    },
+    /// A callout wrote this on its stderr.
+    Stderr {
+        /// The bytes, as they came.
+        bytes: Bytes,
+    },
+    /// Something that the user should know and that changes no verdict. One line, without its end.
+    Note {
+        /// The line.
+        text: String,
+    },
+}
+
+impl RunEvent {
+    /// About how many bytes of memory it holds, for bounding what is under way.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let held = match self {
+            Self::Test { event, .. } => {
+                event.packet.as_ref().map_or_else(|| event.file.as_ref().map_or(0, |f| f.bytes.len()), Bytes::len)
+            }
+            Self::Text { bytes, .. } | Self::Stdout { bytes } | Self::Stderr { bytes } => bytes.len(),
+            Self::WorkerStarted { tests, .. } => tests.as_ref().map_or(0, |t| t.len() * size_of::<TestId>()),
+            _ => 0,
+        };
+        held + size_of::<Self>()
+    }
+}
+
+/// A test that has ended, or will never end, with all that came for it.
+#[derive(Debug)]
+pub struct FinishedTest {
+    /// Which test.
+    pub id: ByteString,
+    /// Its final status; nothing when it never got one, which is a failure.
+    pub status: Option<Status>,
+    /// The tags of the last event that had any, the worker's among them.
+    pub tags: Vec<ByteString>,
+    /// The time of its first event.
+    pub start: Stamp,
+    /// The time of its last event; nothing when it never ended.
+    pub stop: Option<Stamp>,
+    /// What was attached, in the order of first sight.
+    pub attachments: Vec<Attachment>,
+}
+
+impl FinishedTest {
+    /// Whether testr counts it as failed: it failed, or it began and never ended.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        matches!(self.status, None | Some(Status::Fail))
+    }
+}
+
+/// The end of a run, handed to each sink in turn; the one that stores the run fills in the rest.
+#[derive(Debug)]
+pub struct RunEnd {
+    /// When it ended.
+    pub at: Stamp,
+    /// The run was a part of the whole: tests that are not in it keep their place among the failing ones.
+    pub partial: bool,
+    /// The number that it was stored under.
+    pub id: Option<u64>,
+    /// The counts of the run before, for the differences in the summary.
+    pub previous: Option<crate::summary::Counts>,
+    /// What became of this run.
+    pub counts: crate::summary::Counts,
+}
+
+/// Something that is told of a run: a store, a screen, a stream.
+///
+/// Sinks run on one thread of their own, in a fixed order, and may block.
+pub trait Sink: Send {
+    /// Something happened.
+    ///
+    /// # Errors
+    /// When it could not be kept or shown. The run goes on; the error is reported at its end.
+    fn event(&mut self, event: &RunEvent) -> Result<(), SinkError>;
+
+    /// A test ended, with all that came for it. Called after the event that ended it.
+    ///
+    /// # Errors
+    /// As [`Sink::event`].
+    fn test(&mut self, _test: &FinishedTest) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Nothing more is waiting: what was written must be seen now.
+    ///
+    /// # Errors
+    /// As [`Sink::event`].
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// The run is over.
+    ///
+    /// # Errors
+    /// As [`Sink::event`].
+    fn finish(&mut self, _end: &mut RunEnd) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// A sink could not do its part.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct SinkError {
+    /// What it could not do, with the file's name: `cannot write .testrepository/regatta/x.v1`.
+    pub what: String,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
