@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -191,7 +192,7 @@ pub enum RunEvent {
         /// The instance it runs on, if there are instances.
         instance: Option<String>,
         /// What it was handed, in order; nothing in a serial run, where the runner decides.
-        tests: Option<Vec<TestId>>,
+        tests: Option<Arc<[TestId]>>,
         /// When.
         at: Stamp,
     },
@@ -227,7 +228,12 @@ pub enum RunEvent {
         /// When.
         at: Stamp,
     },
-    /// A callout wrote this on its stdout, and it is the user's to see (`instance_dispose`; a failed listing).
+    /// What the command itself has to print.
+    Print {
+        /// The bytes, as they are to be seen.
+        bytes: Bytes,
+    },
+    /// A callout wrote this on its stdout, and it is the user's to see (`instance_dispose`).
     Stdout {
         /// The bytes, as they came.
         bytes: Bytes,
@@ -237,9 +243,9 @@ pub enum RunEvent {
         /// The bytes, as they came.
         bytes: Bytes,
     },
-    /// Something that the user should know and that changes no verdict. One line, without its end.
+    /// Something that the user should know and that changes no verdict.
     Note {
-        /// The line.
+        /// One or more lines, without the last one's end.
         text: String,
     },
 }
@@ -252,8 +258,9 @@ impl RunEvent {
             Self::Test { event, .. } => {
                 event.packet.as_ref().map_or_else(|| event.file.as_ref().map_or(0, |f| f.bytes.len()), Bytes::len)
             }
-            Self::Text { bytes, .. } | Self::Stdout { bytes } | Self::Stderr { bytes } => bytes.len(),
-            Self::WorkerStarted { tests, .. } => tests.as_ref().map_or(0, |t| t.len() * size_of::<TestId>()),
+            Self::Text { bytes, .. } | Self::Print { bytes } | Self::Stdout { bytes } | Self::Stderr { bytes } => {
+                bytes.len()
+            }
             _ => 0,
         };
         held + size_of::<Self>()
@@ -285,6 +292,36 @@ impl FinishedTest {
     }
 }
 
+/// What became of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tests that ran. Those with a tag in `filter_tags` are taken out unless they failed; this may fall below
+    /// zero as testr's does, when a filtered test reported twice.
+    pub tests: i64,
+    /// Tests that failed, or began and never ended.
+    pub failures: u64,
+    /// Tests that were skipped.
+    pub skips: u64,
+    /// The earliest time seen in any event.
+    pub first: Option<Stamp>,
+    /// The latest time seen in any event.
+    pub last: Option<Stamp>,
+}
+
+impl Counts {
+    /// Whether the run passed: no test failed. Unexpected successes are none of testr's failures.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.failures == 0
+    }
+
+    /// From the earliest to the latest time seen, over all workers; nothing when no event had a time.
+    #[must_use]
+    pub fn elapsed(&self) -> Option<chrono::TimeDelta> {
+        Some(self.last? - self.first?)
+    }
+}
+
 /// The end of a run, handed to each sink in turn; the one that stores the run fills in the rest.
 #[derive(Debug)]
 pub struct RunEnd {
@@ -295,9 +332,20 @@ pub struct RunEnd {
     /// The number that it was stored under.
     pub id: Option<u64>,
     /// The counts of the run before, for the differences in the summary.
-    pub previous: Option<crate::summary::Counts>,
+    pub previous: Option<Counts>,
     /// What became of this run.
-    pub counts: crate::summary::Counts,
+    pub counts: Counts,
+}
+
+/// Why a sink is told to let what it wrote be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// No event is waiting.
+    Idle,
+    /// Some seconds have passed.
+    Overdue,
+    /// Nothing comes any more.
+    End,
 }
 
 /// Something that is told of a run: a store, a screen, a stream.
@@ -318,11 +366,11 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Nothing more is waiting: what was written must be seen now.
+    /// A pause: what was written may have to be seen now.
     ///
     /// # Errors
     /// As [`Sink::event`].
-    fn flush(&mut self) -> Result<(), SinkError> {
+    fn pause(&mut self, _pause: Pause) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -4,39 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::TimeDelta;
-
-use crate::event::{FinishedTest, RunEvent, Stamp, Status};
-
-/// What became of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Tests that ran. Those with a tag in `filter_tags` are taken out unless they failed; this may fall below
-    /// zero as testr's does, when a filtered test reported twice.
-    pub tests: i64,
-    /// Tests that failed, or began and never ended.
-    pub failures: u64,
-    /// Tests that were skipped.
-    pub skips: u64,
-    /// The earliest time seen in any event.
-    pub first: Option<Stamp>,
-    /// The latest time seen in any event.
-    pub last: Option<Stamp>,
-}
-
-impl Counts {
-    /// Whether the run passed: no test failed. Unexpected successes are none of testr's failures.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        self.failures == 0
-    }
-
-    /// From the earliest to the latest time seen, over all workers; nothing when no event had a time.
-    #[must_use]
-    pub fn elapsed(&self) -> Option<TimeDelta> {
-        Some(self.last? - self.first?)
-    }
-}
+use crate::event::{Counts, FinishedTest, RunEvent, Status};
 
 /// The fold.
 #[derive(Debug, Default)]
@@ -85,7 +53,10 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
+    use crate::event::Stamp;
 
     fn test(status: Option<Status>, tags: &[&str]) -> FinishedTest {
         FinishedTest {
