@@ -64,7 +64,9 @@
 //! - No polling: everything that is waited for wakes the loop.
 
 pub mod attachment;
+pub mod config;
 pub mod event;
 pub mod summary;
+pub mod template;
 pub mod test_id;
 pub mod wire;
