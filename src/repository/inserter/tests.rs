@@ -1,0 +1,297 @@
+//! Runs stored one after the other, as files, and what happens when storing cannot be done.
+
+use super::*;
+use crate::attachment::Attachment;
+use crate::event::Counts;
+
+struct Sandbox {
+    dir: tempfile::TempDir,
+    repository: Repository,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = Repository::init(dir.path()).unwrap();
+        Self { dir, repository }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(".testrepository").join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The names in a directory of the repository, sorted.
+    fn names(&self, dir: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(dir)) else { return vec![] };
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Store a run of these tests: `a` passes, `a!` fails, `a?` never ended.
+    fn run(&self, tests: &[&str], partial: bool) -> RunEnd {
+        let mut inserter = self.repository.inserter("run");
+        for spec in tests {
+            inserter.test(&test(spec)).unwrap();
+        }
+        let mut end = end(partial);
+        inserter.finish(&mut end).unwrap();
+        end
+    }
+
+    fn failing(&self) -> Vec<String> {
+        self.repository.failing_ids().unwrap().iter().map(ToString::to_string).collect()
+    }
+}
+
+fn test(spec: &str) -> FinishedTest {
+    let (id, status) = match spec.split_at(spec.len() - 1) {
+        (id, "!") => (id, Some(Status::Fail)),
+        (id, "?") => (id, None),
+        (id, "=") => (id, Some(Status::Exists)),
+        (id, "*") => (id, Some(Status::UnexpectedSuccess)),
+        _ => (spec, Some(Status::Success)),
+    };
+    let body = format!("test: other\nfailure: {id}\n]\n").into_bytes();
+    FinishedTest {
+        id: id.into(),
+        status,
+        tags: vec!["worker-0".into()],
+        start: Stamp::from_timestamp(100, 1_999).unwrap(),
+        stop: status.map(|_| Stamp::from_timestamp(100, 250_002_400).unwrap()),
+        attachments: vec![Attachment { name: "log".into(), mime: Some("text/plain".into()), body: body.into() }],
+    }
+}
+
+fn end(partial: bool) -> RunEnd {
+    RunEnd { at: Stamp::default(), partial, id: None, previous: None, counts: Counts::default() }
+}
+
+#[test]
+fn runs_are_numbered_and_know_the_one_before() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.run(&["a", "b!", "c?", "listed="], false);
+    assert_eq!((first.id, first.previous), (Some(0), None));
+    let second = sandbox.run(&[], false);
+    let previous = second.previous.unwrap();
+    assert_eq!((second.id, previous.tests, previous.failures), (Some(1), 3, 2));
+    assert_eq!(previous.elapsed().unwrap().num_milliseconds(), 250);
+    assert_eq!(sandbox.read("next-stream"), "2\n");
+    assert_eq!((sandbox.read("0").matches("test: ").count(), &*sandbox.read("1")), (6, ""));
+    let names = ["0", "1", "failing", "format", "next-stream", "regatta", "times.dbm.dat", "times.dbm.dir"];
+    assert_eq!(sandbox.names(""), names);
+    assert_eq!(sandbox.names("regatta"), ["lock"]);
+    assert!(!sandbox.read("0").contains("listed"));
+}
+
+#[test]
+fn files_are_private_as_testr_s() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    sandbox.run(&["a!"], false);
+    for (name, mode) in [("0", 0o600), ("failing", 0o600), ("regatta", 0o700), ("regatta/lock", 0o600)] {
+        assert_eq!(fs::metadata(sandbox.path(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+    }
+}
+
+#[test]
+fn a_full_run_replaces_failing_and_a_partial_one_keeps_what_it_did_not_run() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["a!", "b!", "c!", "d!", "ok"], false);
+    assert_eq!(sandbox.failing(), ["a", "b", "c", "d"]);
+    sandbox.run(&["new!", "c!", "b", "x*"], true);
+    assert_eq!(sandbox.failing(), ["a", "c", "d", "new"]);
+    // What passed and failed again comes last, as in testr.
+    sandbox.run(&["a", "a!", "c!", "c", "d*"], true);
+    assert_eq!(sandbox.failing(), ["new", "a"]);
+    sandbox.run(&[], true);
+    assert_eq!(sandbox.failing(), ["new", "a"]);
+    sandbox.run(&["z!", "y!", "z", "z!", "hung?"], false);
+    assert_eq!(sandbox.failing(), ["y", "z", "hung"]);
+}
+
+#[test]
+fn failing_holds_the_very_records_of_the_runs() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["a!", "ok", "b!"], false);
+    let records = |run: &str, id: &str| -> String {
+        let text = sandbox.read(run);
+        let found: Vec<&str> =
+            text.split_inclusive("tags: -worker-0\n").filter(|r| r.contains(&format!("\ntest: {id}\n"))).collect();
+        found.concat()
+    };
+    assert_eq!(sandbox.read("failing"), records("0", "a") + &records("0", "b"));
+    sandbox.run(&["c!", "a!"], true);
+    assert_eq!(sandbox.read("failing"), records("1", "a") + &records("0", "b") + &records("1", "c"));
+}
+
+#[test]
+fn an_id_that_is_written_in_another_way_is_still_the_same_test() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["a\nb!", "c!"], false);
+    assert_eq!(sandbox.failing(), ["a\\x0ab", "c"]);
+    sandbox.run(&["a\nb"], true);
+    assert_eq!(sandbox.failing(), ["c"]);
+    sandbox.run(&[" !"], true);
+    let blank = sandbox.failing();
+    assert_eq!(blank.len(), 2, "{blank:?}");
+    sandbox.run(&[" !"], true);
+    assert_eq!(sandbox.failing(), blank);
+    let ids = ["a\nb".into(), "a\\x0ab".into()];
+    assert_eq!(sandbox.repository.times(&ids).unwrap().into_iter().collect::<Vec<_>>(), [(ids[0].clone(), 0.25)]);
+}
+
+#[test]
+fn times_are_python_s_and_only_of_tests_that_ended() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["a", "b!", "c?"], false);
+    let ids = ["a".into(), "b".into(), "c".into(), "d".into()];
+    let times = sandbox.repository.times(&ids).unwrap();
+    // 2 and 250002 microseconds, each rounded for itself.
+    assert_eq!((times.len(), times[&ids[0]], times[&ids[1]]), (2, 0.25, 0.25));
+}
+
+#[test]
+fn times_in_another_format_are_left_alone_and_the_latest_run_tells() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("times.dbm.db"), "theirs").unwrap();
+    sandbox.run(&["a"], false);
+    assert_eq!(sandbox.read("times.dbm.db"), "theirs");
+    assert!(!sandbox.path("times.dbm.dat").exists());
+    assert_eq!(sandbox.repository.unsupported_times().unwrap().format, crate::repository::Format::Ndbm);
+    let times = sandbox.repository.times(&["a".into(), "b".into()]).unwrap();
+    assert_eq!(times.into_iter().map(|(id, t)| (id.to_string(), t)).collect::<Vec<_>>(), [("a".to_owned(), 0.25)]);
+}
+
+#[test]
+fn what_was_not_finished_stays_if_it_has_results() {
+    let sandbox = Sandbox::new();
+    let mut inserter = sandbox.repository.inserter("r1");
+    inserter.test(&test("a!")).unwrap();
+    assert_eq!(sandbox.read("regatta/r1.v1"), "", "it waits for a flush");
+    inserter.pause(Pause::Idle).unwrap();
+    assert!(sandbox.read("regatta/r1.v1").contains("failure: a"));
+    inserter.test(&test("b")).unwrap();
+    drop(inserter);
+    assert!(sandbox.read("regatta/r1.v1").contains("successful: b"));
+    drop(sandbox.repository.inserter("r2"));
+    let mut listed = sandbox.repository.inserter("r3");
+    listed.test(&test("a=")).unwrap();
+    drop(listed);
+    assert_eq!(sandbox.names("regatta"), ["r1.v1"]);
+    assert_eq!(sandbox.read("next-stream"), "0\n");
+}
+
+#[test]
+fn one_inserter_stores_several_runs() {
+    let sandbox = Sandbox::new();
+    let mut inserter = sandbox.repository.inserter("run");
+    for round in 0..3 {
+        inserter.test(&test("a")).unwrap();
+        let mut end = end(false);
+        inserter.finish(&mut end).unwrap();
+        assert_eq!(end.id, Some(round));
+    }
+    drop(inserter);
+    assert_eq!(sandbox.names("regatta"), ["lock"]);
+}
+
+#[test]
+fn many_inserters_at_once_get_numbers_of_their_own() {
+    let sandbox = Sandbox::new();
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let repository = &sandbox.repository;
+            scope.spawn(move || {
+                let mut inserter = repository.inserter(&format!("run-{n}"));
+                inserter.test(&test(&format!("t{n}!"))).unwrap();
+                inserter.finish(&mut end(true)).unwrap();
+            });
+        }
+    });
+    assert_eq!(sandbox.repository.count().unwrap(), 8);
+    let mut failing = sandbox.failing();
+    failing.sort();
+    assert_eq!(failing, ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"]);
+    let ids: Vec<_> = failing.iter().map(|id| crate::test_id::TestId::from(&**id)).collect();
+    assert_eq!(sandbox.repository.times(&ids).unwrap().len(), 8);
+}
+
+#[test]
+fn a_run_whose_number_was_never_counted_is_not_overwritten() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["a"], false);
+    fs::write(sandbox.path("1"), "test: crashed\nfailure: crashed\n").unwrap();
+    let end = sandbox.run(&["b"], false);
+    assert_eq!((end.id, end.previous.unwrap().failures), (Some(2), 1));
+    assert_eq!(sandbox.read("next-stream"), "3\n");
+    assert!(sandbox.read("1").contains("crashed"));
+}
+
+#[test]
+fn when_storing_fails_the_results_stay_and_the_error_says_where() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["old!"], false);
+    fs::write(sandbox.path("next-stream"), "junk\n").unwrap();
+    let mut inserter = sandbox.repository.inserter("r1");
+    inserter.test(&test("a!")).unwrap();
+    let error = inserter.finish(&mut end(false)).unwrap_err();
+    assert!(
+        error.to_string().contains("its results are in") && error.to_string().ends_with("regatta/r1.v1"),
+        "{error}"
+    );
+    assert!(error.source.to_string().contains("next-stream should hold the number"), "{}", error.source);
+    assert!(sandbox.read("regatta/r1.v1").contains("failure: a"));
+    assert_eq!(sandbox.failing(), ["old"]);
+    assert_eq!(sandbox.names("").len(), 7, "nothing stray");
+}
+
+#[test]
+fn when_the_file_of_the_run_cannot_be_made_the_end_says_so_too() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("regatta"), "in the way").unwrap();
+    let mut inserter = sandbox.repository.inserter("r1");
+    let error = inserter.test(&test("a")).unwrap_err();
+    assert!(error.source.to_string().contains("regatta/r1.v1"), "{}", error.source);
+    inserter.test(&test("b")).unwrap();
+    let mut end = end(false);
+    assert!(inserter.finish(&mut end).unwrap_err().to_string().contains("not stored"));
+    assert_eq!((end.id, &*sandbox.read("next-stream")), (None, "0\n"));
+}
+
+#[test]
+fn a_full_disk_keeps_what_was_written() {
+    // Linux has a device that is always full.
+    let Ok(full) = OpenOptions::new().read(true).write(true).open("/dev/full") else { return };
+    let sandbox = Sandbox::new();
+    let mut inserter = sandbox.repository.inserter("r1");
+    inserter.test(&test("a")).unwrap();
+    inserter.run.as_mut().unwrap().out.file = full;
+    let error = inserter.pause(Pause::Idle).unwrap_err();
+    assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
+    assert!(error.to_string().contains("regatta/r1.v1; the results before this are in it"), "{error}");
+    inserter.pause(Pause::Idle).unwrap();
+    assert!(inserter.finish(&mut end(false)).unwrap_err().to_string().contains("regatta/r1.v1"));
+    assert_eq!(sandbox.repository.count().unwrap(), 0);
+    assert_eq!(sandbox.names("regatta"), ["r1.v1"]);
+}
+
+#[test]
+fn a_large_attachment_goes_through() {
+    let sandbox = Sandbox::new();
+    let mut inserter = sandbox.repository.inserter("r1");
+    let mut large = test("a!");
+    large.attachments[0].body = vec![b'Q'; 3 * BUFFER + 7].into();
+    for id in ["b!", "c!"] {
+        inserter.test(&test(id)).unwrap();
+        inserter.test(&large).unwrap();
+    }
+    inserter.finish(&mut end(false)).unwrap();
+    assert_eq!(sandbox.failing(), ["b", "a", "c"]);
+    assert_eq!(sandbox.read("0").matches('Q').count(), 2 * (3 * BUFFER + 7));
+    assert_eq!(sandbox.read("failing").matches('Q').count(), 3 * BUFFER + 7, "once, since it is one test");
+}
