@@ -67,6 +67,7 @@ pub mod attachment;
 pub mod config;
 pub mod event;
 pub mod merge;
+pub mod report;
 pub mod repository;
 pub mod schedule;
 pub mod summary;

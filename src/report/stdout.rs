@@ -1,0 +1,102 @@
+//! The program's own stdout: everything that testr would print there goes through here.
+//!
+//! Written in blocks until [`Stdout::flush`]; a reader who has gone away ends the output quietly, as for any filter, while
+//! the run itself goes on.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+/// Where results are printed.
+#[derive(Debug)]
+pub struct Stdout {
+    /// Nothing once the reader has gone.
+    out: Option<BufWriter<File>>,
+    /// A terminal acts on control characters, and what is printed is not ours.
+    terminal: bool,
+}
+
+impl Stdout {
+    /// The process's stdout. Without one, what is written goes nowhere.
+    #[must_use]
+    pub fn open() -> Self {
+        // Not `io::stdout()`: it looks for line ends in what is binary.
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        let file = stdout.as_fd().try_clone_to_owned().map(File::from);
+        Self { out: file.ok().map(|file| BufWriter::with_capacity(64 * 1024, file)), terminal }
+    }
+
+    /// Write text that may hold anything: on a terminal, control characters are made visible.
+    ///
+    /// # Errors
+    /// When stdout cannot be written to, but for a reader who has gone.
+    pub fn text(&mut self, text: &str) -> io::Result<()> {
+        if self.terminal && text.chars().any(is_unsafe) {
+            let visible: String = text.chars().flat_map(|c| show(c).chars().collect::<Vec<_>>()).collect();
+            return self.bytes(visible.as_bytes());
+        }
+        self.bytes(text.as_bytes())
+    }
+
+    /// Write bytes as they are.
+    ///
+    /// # Errors
+    /// As [`Stdout::text`].
+    pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.attempt(|out| out.write_all(bytes))
+    }
+
+    /// Pass on what a callout wrote on its stdout. It does not wait for what is buffered: it might as well have been
+    /// written by the callout itself, as under testr.
+    ///
+    /// # Errors
+    /// As [`Stdout::text`].
+    pub fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.terminal {
+            self.flush()?;
+        }
+        self.attempt(|out| out.get_mut().write_all(bytes))
+    }
+
+    /// Whether a person is looking.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Let what was written be seen.
+    ///
+    /// # Errors
+    /// As [`Stdout::text`].
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.attempt(Write::flush)
+    }
+
+    fn attempt(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+        let Some(out) = &mut self.out else { return Ok(()) };
+        match write(out) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                // What is still buffered is for nobody; dropping it in the usual way would try to write it.
+                if let Some(out) = self.out.take() {
+                    let _ = out.into_parts();
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control() && c != '\n' && c != '\t' || is_bidirectional(c)
+}
+
+/// Marks that change the order in which a terminal shows what follows.
+fn is_bidirectional(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn show(c: char) -> String {
+    if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() }
+}
