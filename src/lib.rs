@@ -69,6 +69,7 @@ pub mod event;
 pub mod merge;
 pub mod report;
 pub mod repository;
+pub mod run;
 pub mod schedule;
 pub mod summary;
 pub mod template;

@@ -1,0 +1,92 @@
+//! Why a run could not be carried out. What tests do is no error.
+
+use std::fmt;
+use std::io;
+
+use crate::event::{Ending, How, SinkError};
+use crate::test_id::IdError;
+
+/// A goal was not reached.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A callout failed.
+    #[error(transparent)]
+    Callout(#[from] CalloutFailure),
+    /// Provision succeeded without an id that was not there before.
+    #[error("instance_provision was asked for {asked} more and printed no new id (there are {have})\n  line: {line}")]
+    ProvisionedNothing {
+        /// The shell line.
+        line: String,
+        /// How many were asked for.
+        asked: usize,
+        /// How many there are.
+        have: usize,
+    },
+    /// The third signal.
+    #[error("gave up; these instances are left behind: {}", ids.join(" "))]
+    Abandoned {
+        /// Their ids.
+        ids: Vec<String>,
+        /// The line that disposes of them.
+        disposal: Option<String>,
+    },
+    /// A signal came before there was anything to store.
+    #[error("interrupted")]
+    Interrupted,
+    /// Results could not be kept or shown.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The ids cannot be handed to the runner.
+    #[error(transparent)]
+    Ids(#[from] IdError),
+    /// The file for `$IDFILE` could not be written.
+    #[error("cannot write the list of test ids for $IDFILE")]
+    IdFile(#[source] io::Error),
+}
+
+/// A callout that failed: which, how, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct CalloutFailure {
+    /// The key in `.testr.conf` that it comes from.
+    pub key: &'static str,
+    /// What it was for, as in "while listing the tests".
+    pub purpose: &'static str,
+    /// The shell line.
+    pub line: String,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+impl fmt::Display for CalloutFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, purpose, line, ending } = self;
+        write!(f, "{key} failed {purpose}: {}\n  line: {line}", ending.how)?;
+        if !ending.last_stderr.is_empty() {
+            f.write_str("\n  last lines of its stderr:")?;
+            for said in &ending.last_stderr {
+                write!(f, "\n  | {said}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CalloutFailure {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let key = self.key;
+        match &self.ending.how {
+            How::Exited(126) => {
+                format!("a program in {key} is there but cannot be executed: is it missing `chmod +x`?")
+            }
+            How::Exited(127) => format!("a program in {key} was not found: check its path, and PATH where it runs"),
+            How::Exited(255) if key == "instance_execute" => {
+                "ssh says 255 when the connection failed; the instance may be gone".to_owned()
+            }
+            How::Signalled(9) => "something killed it: out of memory, or a time limit of the system?".to_owned(),
+            How::NotRun(_) => "the system could not start /bin/sh for it".to_owned(),
+            _ => format!("run the line by itself to see what is wrong, then mend {key} in .testr.conf"),
+        }
+    }
+}

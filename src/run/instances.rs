@@ -1,0 +1,41 @@
+//! A source of instances, as the loop sees it.
+//!
+//! [`super::callouts::Callouts`] makes one of the shell lines in `.testr.conf`; a program may bring its own.
+
+use super::process::Started;
+use super::supervisor::Instance;
+
+/// The command line of a runner, and the files it needs.
+#[derive(Debug)]
+pub struct CommandLine {
+    /// What a shell on the instance is to run.
+    pub line: String,
+    /// The file of test ids that the line names. It is removed when this is dropped.
+    pub id_file: Option<tempfile::TempPath>,
+}
+
+/// Where instances come from.
+///
+/// Each method starts something and returns at once; what cannot be started is [`Started::not_run`].
+pub trait Instances: Send {
+    /// Whether instances are provisioned at all. If not, commands are run as they are.
+    fn provisions(&self) -> bool;
+
+    /// Whether instances can be given back.
+    fn disposes(&self) -> bool;
+
+    /// Make this many more instances: their ids come on stdout, with any white space between.
+    fn provision(&mut self, count: usize) -> Started;
+
+    /// Run a command on an instance: its stdout is the command's, byte for byte, and its end the command's.
+    fn execute(&mut self, on: Option<&Instance>, command: &CommandLine) -> Started;
+
+    /// Whether [`Instances::execute`] is a callout; if not, it runs the command as it is.
+    fn executes(&self) -> bool;
+
+    /// Give these instances back.
+    fn dispose(&mut self, ids: &[String]) -> Started;
+
+    /// What a person can type to give these instances back.
+    fn disposal(&self, ids: &[String]) -> Option<String>;
+}
