@@ -64,7 +64,10 @@
 //! - No polling: everything that is waited for wakes the loop.
 
 pub mod attachment;
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod error;
 pub mod event;
 pub mod merge;
 pub mod report;

@@ -1,0 +1,338 @@
+//! The command line: what was typed, nothing opened.
+//!
+//! testr's spellings all work: options before or after the command and its arguments, abbreviated as far as they stay
+//! unambiguous, given twice, with `=` or a blank before their value.
+
+#![expect(clippy::doc_markdown, reason = "comments on options are their help, as people read it")]
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Run tests on instances, in parallel, and keep what became of them.
+///
+/// A drop-in replacement for `testr` that runs tests on instances - containers, chroots, machines, batch jobs, isolated
+/// local processes - through three shell callouts in `.testr.conf`.
+#[derive(Debug, Parser)]
+#[command(name = "regatta", version, infer_long_args = true, disable_help_subcommand = true, args_override_self = true)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do; the help when nothing is said.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The directory of .testr.conf and .testrepository; commands run in the current one all the same.
+    #[arg(short = 'd', long, value_name = "DIR", global = true)]
+    pub here: Option<PathBuf>,
+    /// Leave out the summary.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// List the commands.
+    Commands(Nothing),
+    /// Show the tests that fail as far as is known.
+    Failing(Failing),
+    /// Show help, of a command or in general.
+    Help(Help),
+    /// Make a repository (.testrepository) for test results.
+    Init(Nothing),
+    /// Show the last run again.
+    Last(Last),
+    /// List the tests of the project.
+    ListTests(ListTests),
+    /// Put a subunit stream into the repository, as if it had been run.
+    Load(Load),
+    /// Run the project's tests and put the results into the repository.
+    #[command(after_long_help = CONFIGURATION)]
+    Run(Run),
+    /// Be a test runner: each executable file is a test; speaks subunit v2.
+    Scripts(Scripts),
+    /// Show the tests that took longest.
+    Slowest(Slowest),
+    /// Say how many runs the repository has.
+    Stats(Nothing),
+}
+
+/// No arguments; what is there too much is refused as testr refuses it, with exit status 1.
+#[derive(Debug, Args)]
+pub struct Nothing {
+    #[arg(hide = true)]
+    superfluous: Vec<String>,
+}
+
+impl Verb {
+    /// Arguments that the command does not take.
+    #[must_use]
+    pub fn superfluous(&self) -> &[String] {
+        match self {
+            Self::Commands(none) | Self::Init(none) | Self::Stats(none) => &none.superfluous,
+            Self::Failing(failing) => &failing.none.superfluous,
+            Self::Last(last) => &last.none.superfluous,
+            Self::Slowest(slowest) => &slowest.none.superfluous,
+            Self::ListTests(selection) => selection.selection.superfluous(),
+            Self::Run(run) => run.selection.superfluous(),
+            Self::Help(_) | Self::Load(_) | Self::Scripts(_) => &[],
+        }
+    }
+}
+
+/// `failing`
+#[derive(Debug, Args)]
+pub struct Failing {
+    /// Show them as a subunit stream.
+    #[arg(long)]
+    pub subunit: bool,
+    /// Show their ids only.
+    #[arg(long)]
+    pub list: bool,
+    #[command(flatten)]
+    none: Nothing,
+}
+
+/// `help`
+#[derive(Debug, Args)]
+pub struct Help {
+    /// The command to show help for.
+    pub command: Option<String>,
+}
+
+/// `last`
+#[derive(Debug, Args)]
+pub struct Last {
+    /// Show it as a subunit stream.
+    #[arg(long)]
+    pub subunit: bool,
+    #[command(flatten)]
+    none: Nothing,
+}
+
+/// Which tests, and what to tell their runner.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// Only tests whose id one of these Python regular expressions is found in.
+    #[arg(value_name = "FILTER")]
+    pub filters: Vec<String>,
+    /// Arguments for the test runner, added to test_command as they are.
+    #[arg(last = true, value_name = "ARG")]
+    pub test_args: Vec<String>,
+}
+
+impl Selection {
+    /// A second `--`, and what follows it.
+    fn superfluous(&self) -> &[String] {
+        let second = self.test_args.iter().position(|arg| arg == "--");
+        second.map_or(&[], |at| &self.test_args[at..])
+    }
+}
+
+/// `list-tests`
+#[derive(Debug, Args)]
+pub struct ListTests {
+    /// Which.
+    #[command(flatten)]
+    pub selection: Selection,
+}
+
+/// `load`
+#[derive(Debug, Args)]
+pub struct Load {
+    /// The stream holds only a part of the tests: others that failed before still count as failing.
+    #[arg(long)]
+    pub partial: bool,
+    /// Make the repository if there is none.
+    #[arg(long)]
+    pub force_init: bool,
+    /// Show the stream, not a summary.
+    #[arg(long)]
+    pub subunit: bool,
+    #[arg(long, hide = true)]
+    full_results: bool,
+    /// Files with streams; standard input when there are none.
+    #[arg(value_name = "STREAM")]
+    pub streams: Vec<PathBuf>,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of testr's")]
+pub struct Run {
+    /// Run only the tests that fail as far as is known.
+    #[arg(long)]
+    pub failing: bool,
+    /// Run tests in several processes, or on several instances, at once.
+    #[arg(long)]
+    pub parallel: bool,
+    /// How many at once; 0 asks test_run_concurrency, else takes the number of CPUs.
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub concurrency: i64,
+    /// Run only the tests whose ids are in this file, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub load_list: Option<PathBuf>,
+    /// Only a part of the tests is run: others that failed before still count as failing.
+    #[arg(long)]
+    pub partial: bool,
+    /// Show the merged subunit stream, not a summary; the exit status is 0 once the run was stored.
+    #[arg(long)]
+    pub subunit: bool,
+    /// Make the repository if there is none.
+    #[arg(long)]
+    pub force_init: bool,
+    #[arg(long, hide = true)]
+    full_results: bool,
+    /// Run again and again until a run fails.
+    #[arg(long)]
+    pub until_failure: bool,
+    /// Run each test by itself.
+    #[arg(long)]
+    pub isolated: bool,
+    /// How tests are shared out: static is testr's, one batch for each worker, from recorded times.
+    #[arg(long, value_enum, default_value_t = Schedule::Static)]
+    pub schedule: Schedule,
+    /// Whether a listing without any test is a run that passed, or an error.
+    #[arg(long, value_enum, default_value_t = NoTests::Fail)]
+    pub no_tests: NoTests,
+    /// Which.
+    #[command(flatten)]
+    pub selection: Selection,
+}
+
+/// How tests are shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Schedule {
+    /// One batch for each worker, decided before the run.
+    Static,
+}
+
+/// What a listing without any test means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NoTests {
+    /// The run passed.
+    Pass,
+    /// Something is wrong.
+    Fail,
+}
+
+/// `scripts`
+#[derive(Debug, Args)]
+pub struct Scripts {
+    /// Directories with tests, or single ones.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Say which tests there are.
+    #[arg(long)]
+    pub list: bool,
+    /// Run only the tests whose ids are in this file, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub load_list: Option<PathBuf>,
+}
+
+/// `slowest`
+#[derive(Debug, Args)]
+pub struct Slowest {
+    /// Show all tests, not ten.
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    none: Nothing,
+}
+
+const CONFIGURATION: &str = "\
+Configuration: .testr.conf, read as Python's ConfigParser reads it; all keys stand in the section [DEFAULT].
+
+  test_command         the command that runs tests; $LISTOPT and $IDOPTION say where its options go
+  test_id_option       what $IDOPTION becomes when some tests are to be run, e.g. --load-list $IDFILE
+  test_list_option     what $LISTOPT becomes when the tests are to be listed, e.g. --list
+  test_id_list_default what $IDLIST is when no ids are known
+  test_run_concurrency a command that prints how many to run at once
+  group_regex          tests whose ids begin with the same match run together, on one worker
+  filter_tags          tests with one of these tags are not counted unless they fail
+  instance_provision   a command that makes $INSTANCE_COUNT instances and prints their ids
+  instance_execute     a command that runs $COMMAND on $INSTANCE_ID, where $FILES are needed
+  instance_dispose     a command that gives $INSTANCE_IDS back
+
+Variables in test_command and test_id_option: $IDFILE, a file with the ids, one a line; $IDLIST, the ids with blanks
+between. The test command lists and runs tests in subunit v2.";
+
+/// The help of a command, or the general one; nothing when there is no such command.
+#[must_use]
+pub fn help(command: Option<&str>) -> Option<String> {
+    let mut root = Cli::command();
+    root.build();
+    let page = match command {
+        None => &mut root,
+        Some(name) => root.find_subcommand_mut(name)?,
+    };
+    Some(page.render_long_help().to_string())
+}
+
+/// The names of the commands and what each does, in the order of the names.
+#[must_use]
+pub fn commands() -> Vec<(String, String)> {
+    let about = |c: &clap::Command| c.get_about().map(ToString::to_string).unwrap_or_default();
+    Cli::command().get_subcommands().map(|c| (c.get_name().to_owned(), about(c))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("regatta").chain(line.split_whitespace()))
+    }
+
+    fn run(line: &str) -> Run {
+        match parse(line).unwrap().verb {
+            Some(Verb::Run(run)) => run,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn testrs_spellings_work() {
+        assert_eq!(run("run --concurrency=2").concurrency, 2);
+        assert_eq!(run("run --concurrency 2 --concurrency 3").concurrency, 3);
+        assert_eq!(run("run --conc -1").concurrency, -1);
+        assert!(run("run --para --para").parallel);
+        assert!(parse("run --par").is_err(), "parallel or partial?");
+        let typed = run("run one --parallel two -- --verbose -x");
+        assert!(typed.parallel);
+        assert_eq!(typed.selection.filters, ["one", "two"]);
+        assert_eq!(typed.selection.test_args, ["--verbose", "-x"]);
+        assert!(parse("-q run").unwrap().global.quiet && parse("run -q").unwrap().global.quiet);
+        assert_eq!(parse("stats --here=x").unwrap().global.here, Some("x".into()));
+        assert_eq!(parse("-d x stats").unwrap().global.here, Some("x".into()));
+    }
+
+    #[test]
+    fn what_is_too_much_is_known() {
+        assert_eq!(parse("stats extra").unwrap().verb.unwrap().superfluous(), ["extra"]);
+        assert_eq!(parse("run a -- b -- c").unwrap().verb.unwrap().superfluous(), ["--", "c"]);
+        assert!(parse("run a -- b").unwrap().verb.unwrap().superfluous().is_empty());
+    }
+
+    #[test]
+    fn every_key_of_the_configuration_is_explained() {
+        let help = help(Some("run")).unwrap();
+        for line in include_str!("../.testr.conf.example").lines() {
+            let key = line.trim_start_matches(['#', ' ']).split(['=', ' ']).next().unwrap_or_default();
+            if line.contains('=') && !line.starts_with(' ') && key.contains('_') {
+                assert!(help.contains(key), "{key} is not in the help of run");
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `list-tests`: what the runner says there is, on an instance.
+
+use super::run::{execute, open_session, text_listing};
+use super::{Context, Exit};
+use crate::cli::ListTests;
+use crate::config::Commands;
+use crate::error::Error;
+use crate::event::{RunEvent, Sink};
+use crate::report::{Report, Stderr, Stdout, Text};
+use crate::run::Session;
+use crate::test_id::Filters;
+
+pub(super) fn list_tests(context: &Context, args: &ListTests) -> Result<Exit, Error> {
+    let config = context.config()?;
+    let commands = Commands::from_config(&config)?;
+    commands.require_listing(&commands.test_template(&args.selection.test_args))?;
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Text::new(Stdout::open(), context.quiet)), Box::new(Stderr)];
+    let report = Report::new(sinks, config.filter_tags()?);
+    execute(async {
+        let mut session = open_session(1, &commands, &args.selection.test_args, report)?;
+        let listed = list(&mut session, &args.selection.filters).await;
+        super::run::close(session, listed).await
+    })
+}
+
+async fn list(session: &mut Session, filters: &[String]) -> Result<Exit, Error> {
+    let listing = session.list().await?;
+    if let Some(error) = text_listing(&listing) {
+        return Err(error);
+    }
+    let ids = match Filters::new(filters)? {
+        Some(filters) => filters.apply(listing.ids)?,
+        None => listing.ids,
+    };
+    let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
+    session.tell(RunEvent::Print { bytes: text.into() });
+    Ok(Exit::Passed)
+}

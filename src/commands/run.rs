@@ -1,0 +1,224 @@
+//! `run`: decide what is to run, in which rounds, and run it on instances.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::Utc;
+
+use super::concurrency;
+use super::{Context, Exit};
+use crate::cli::{NoTests, Run, Schedule};
+use crate::config::{Commands, Config};
+use crate::error::Error;
+use crate::event::Sink;
+use crate::report::{Packets, Report, Stderr, Stdout, Text, note};
+use crate::repository::Repository;
+use crate::run::callouts::Callouts;
+use crate::run::signals::Signals;
+use crate::run::test_command::TestCommand;
+use crate::run::{Listing, Session};
+use crate::schedule::{Batch, partition};
+use crate::test_id::{Filters, Groups, TestId, parse_list};
+
+pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
+    let repository = context.repository_or_init(args.force_init)?;
+    let known = known_ids(&repository, args)?;
+    let config = context.config()?;
+    let commands = Commands::from_config(&config)?;
+    let groups = commands.group_regex.as_deref().map(Groups::new).transpose()?.flatten();
+    let report = report(context, args, &repository, &config)?;
+    execute(async {
+        let concurrency = if args.parallel { concurrency::decide(args.concurrency, &config).await? } else { 1 };
+        let selection = Selection { args, commands: &commands, repository: &repository, groups, known, concurrency };
+        selection.require_listing()?;
+        let mut session = open_session(concurrency, &commands, &args.selection.test_args, report)?;
+        let result = selection.run(&mut session).await;
+        close(session, result).await
+    })
+}
+
+fn report(context: &Context, args: &Run, repository: &Repository, config: &Config) -> Result<Report, Error> {
+    let out: Box<dyn Sink> = if args.subunit {
+        Box::new(Packets::new(Stdout::open()))
+    } else {
+        Box::new(Text::new(Stdout::open(), context.quiet))
+    };
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(&run_id())), out, Box::new(Stderr)];
+    Ok(Report::new(sinks, config.filter_tags()?))
+}
+
+/// The ids that need no listing: those that fail, those in a file, or, with both, those in both.
+fn known_ids(repository: &Repository, args: &Run) -> Result<Option<Vec<TestId>>, Error> {
+    let failing = args.failing.then(|| repository.failing_ids()).transpose()?;
+    let Some(path) = &args.load_list else { return Ok(failing) };
+    let listed = read_list(path)?;
+    Ok(Some(match failing {
+        None => listed,
+        Some(failing) => {
+            let failing: HashSet<TestId> = failing.into_iter().collect();
+            listed.into_iter().filter(|id| failing.contains(id)).collect()
+        }
+    }))
+}
+
+/// Read a file with one id a line.
+pub(super) fn read_list(path: &Path) -> Result<Vec<TestId>, Error> {
+    let unreadable = |error: &dyn std::error::Error| {
+        Error::failure(format!("cannot read the list of tests {}: {error}", path.display()))
+    };
+    let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
+    parse_list(&bytes).map_err(|error| unreadable(&error))
+}
+
+/// Which tests, and in which rounds.
+struct Selection<'a> {
+    args: &'a Run,
+    commands: &'a Commands,
+    repository: &'a Repository,
+    groups: Option<Groups>,
+    known: Option<Vec<TestId>>,
+    concurrency: usize,
+}
+
+impl Selection<'_> {
+    /// Whether the runner has to be asked which tests there are. A serial run of all tests lets it decide.
+    fn needs_listing(&self) -> bool {
+        let filtered = !self.args.selection.filters.is_empty();
+        self.known.is_none() && (self.concurrency > 1 || filtered || self.args.isolated)
+    }
+
+    /// Found out before instances are made for nothing.
+    fn require_listing(&self) -> Result<(), Error> {
+        if self.needs_listing() {
+            self.commands.require_listing(&self.commands.test_template(&self.args.selection.test_args))?;
+        }
+        Ok(())
+    }
+
+    async fn run(mut self, session: &mut Session) -> Result<Exit, Error> {
+        let ids = self.ids(session).await?;
+        let rounds = self.rounds(ids)?;
+        let partial = self.args.partial || self.args.failing || self.args.isolated;
+        let mut exit = Exit::Passed;
+        loop {
+            for round in &rounds {
+                let end = session.run(round.clone(), partial).await?;
+                if Exit::of(&end.counts) == Exit::Failed {
+                    exit = Exit::Failed;
+                }
+                if session.interrupt().is_some() || (self.args.until_failure && exit == Exit::Failed) {
+                    return Ok(self.status(exit));
+                }
+            }
+            if !self.args.until_failure || rounds.is_empty() {
+                return Ok(self.status(exit));
+            }
+        }
+    }
+
+    /// With `--subunit` the stream says what failed.
+    fn status(&self, exit: Exit) -> Exit {
+        if self.args.subunit { Exit::Passed } else { exit }
+    }
+
+    /// The ids to run; nothing when the runner decides.
+    async fn ids(&mut self, session: &mut Session) -> Result<Option<Vec<TestId>>, Error> {
+        let ids = match self.known.take() {
+            Some(known) => known,
+            None if self.needs_listing() => self.listed(session).await?,
+            None => match &self.commands.test_id_list_default {
+                Some(ids) if !ids.is_empty() => ids.split_whitespace().map(TestId::from).collect(),
+                _ => return Ok(None),
+            },
+        };
+        // Only now, as in testr: a bad pattern is found after the listing.
+        Ok(Some(match Filters::new(&self.args.selection.filters)? {
+            Some(filters) => filters.apply(ids)?,
+            None => ids,
+        }))
+    }
+
+    async fn listed(&self, session: &mut Session) -> Result<Vec<TestId>, Error> {
+        let listing = session.list().await?;
+        let filtered = !self.args.selection.filters.is_empty();
+        if listing.ids.is_empty() && !filtered && self.args.no_tests == NoTests::Fail {
+            return Err(text_listing(&listing).unwrap_or_else(|| {
+                Error::failure("the listing has no tests").hint("if that is as it should be, say --no-tests=pass")
+            }));
+        }
+        Ok(listing.ids)
+    }
+
+    /// The batches of each round.
+    fn rounds(&self, ids: Option<Vec<TestId>>) -> Result<Vec<Vec<Batch>>, Error> {
+        let Some(ids) = ids else { return Ok(vec![vec![Batch { tests: None }]]) };
+        if self.args.isolated {
+            return Ok(ids.into_iter().map(|id| vec![batch(vec![id])]).collect());
+        }
+        let batches = match self.args.schedule {
+            Schedule::Static if self.concurrency == 1 => vec![ids],
+            Schedule::Static => partition(&ids, self.concurrency, &self.repository.times(&ids)?, self.groups.as_ref())?,
+        };
+        Ok(vec![batches.into_iter().filter(|ids| !ids.is_empty()).map(batch).collect()])
+    }
+}
+
+fn batch(ids: Vec<TestId>) -> Batch {
+    Batch { tests: Some(Arc::from(ids)) }
+}
+
+/// What is wrong with a listing that is no subunit, but lines.
+pub(super) fn text_listing(listing: &Listing) -> Option<Error> {
+    let text = listing.text();
+    let first = text.trim().lines().next()?;
+    listing.ids.is_empty().then(|| {
+        Error::failure(format!("the listing has no tests, but text; it begins: {first:?}"))
+            .hint("the test command has to list its tests as a subunit v2 stream")
+    })
+}
+
+/// A name for this run that no other has, here or on another machine.
+pub(super) fn run_id() -> String {
+    format!("{}-{}", Utc::now().format("%Y%m%dT%H%M%S%6fZ"), std::process::id())
+}
+
+/// Run a future that starts processes and reads them.
+pub(super) fn execute<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::failure)?;
+    runtime.block_on(future)
+}
+
+/// A session on the configured callouts. From here on signals do not end the process.
+pub(super) fn open_session(
+    concurrency: usize,
+    commands: &Commands,
+    test_args: &[String],
+    report: Report,
+) -> Result<Session, Error> {
+    let program = std::env::current_exe().map_err(Error::failure)?;
+    let callouts = Callouts::new(commands, run_id(), program);
+    let command = TestCommand::new(commands, test_args);
+    let signals = Signals::catch().map_err(Error::failure)?;
+    Ok(Session::new(concurrency, Box::new(callouts), command, signals, Box::new(report)))
+}
+
+/// Give the instances back, whatever came before, and say how it all ended.
+pub(super) async fn close(mut session: Session, result: Result<Exit, Error>) -> Result<Exit, Error> {
+    let closed = session.close().await.map_err(Error::from);
+    let interrupt = session.interrupt();
+    // What waits for the sinks is written before anything else is said.
+    drop(session);
+    match (result, closed, interrupt) {
+        (result, closed, Some(interrupt)) => {
+            note("interrupted");
+            for error in [result.err(), closed.err()].into_iter().flatten().filter(|e| e.to_string() != "interrupted") {
+                note(&error.to_string());
+            }
+            Ok(Exit::Signalled(interrupt.number()))
+        }
+        (Ok(exit), closed, None) => closed.map(|()| exit),
+        (Err(error), closed, None) => Err(error.and(closed.err())),
+    }
+}
