@@ -4,3 +4,4 @@ pub mod attachment;
 pub mod event;
 pub mod summary;
 pub mod test_id;
+pub mod wire;
