@@ -1,11 +1,16 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 //! What the scanner makes of streams, clean and not: byte strings that other readers panic on or lose packets at, and
 //! properties over random streams.
+
+mod wire_events;
 
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use regatta::event::{FileChunk, Stamp, Status, TestEvent};
+use regatta::event::{FileChunk, TestEvent};
 use regatta::wire::{Item, MAX_PACKET, Scanner, encode};
+use wire_events::event;
 
 /// An intact packet that has an id, `good`, and is a success.
 const GOOD: &str = "b328030d04676f6f648845af18";
@@ -222,39 +227,6 @@ fn the_longest_packet_there_is_goes_through() {
         scanner.feed(piece, &mut out);
     }
     assert_eq!(shown(&out), "P:long");
-}
-
-fn event() -> impl Strategy<Value = TestEvent> {
-    let text = || "[ -~éó³日]{0,12}";
-    let status = prop::option::of(prop::sample::select(vec![
-        Status::Exists,
-        Status::InProgress,
-        Status::Success,
-        Status::UnexpectedSuccess,
-        Status::Skip,
-        Status::Fail,
-        Status::ExpectedFail,
-    ]));
-    let time = prop::option::of((0..=u32::MAX, 0..1_000_000_000u32));
-    let file = prop::option::of((text(), prop::option::of(text()), vec(any::<u8>(), 0..200), any::<bool>()));
-    (prop::option::of(text()), status, vec(text(), 0..4), file, any::<bool>(), prop::option::of(text()), time).prop_map(
-        |(id, status, tags, file, runnable, route, time)| TestEvent {
-            id: id.map(Into::into),
-            status,
-            tags: tags.into_iter().map(Into::into).collect(),
-            worker_tag: None,
-            file: file.map(|(name, mime, bytes, eof)| FileChunk {
-                name: name.into(),
-                mime: mime.map(Into::into),
-                bytes: bytes.into(),
-                eof,
-            }),
-            runnable,
-            route: route.map(Into::into),
-            time: time.map(|(seconds, nanos)| Stamp::from_timestamp(i64::from(seconds), nanos).unwrap()),
-            packet: None,
-        },
-    )
 }
 
 /// A piece of a stream: a packet (true), or junk of a kind that makes trouble.
