@@ -66,8 +66,8 @@ pub struct Scanner {
     told: u64,
     /// Candidates in sync that begin before this have waited long enough.
     patience_ended: u64,
-    /// The first candidate in sync that became doubtful by waiting, and its end, if known.
-    stalled: Option<(u64, u64)>,
+    /// Where the first candidate begins that was in sync and became doubtful by waiting. It may be settled by now.
+    stalled: Option<u64>,
     doubtful: Doubtful,
     marks: Marks,
     /// What was found between `base` and `at`.
@@ -116,7 +116,7 @@ impl Scanner {
     /// A second has passed without a byte: what waits in sync becomes doubtful, and hides nothing any more.
     pub fn idle(&mut self, out: &mut Vec<Item>) {
         if self.is_waiting() {
-            self.stalled.get_or_insert((self.at, self.claimed_end()));
+            self.stalled = self.still_stalled().or(Some(self.at));
             self.patience_ended = self.end();
             self.scan(out);
         }
@@ -134,8 +134,7 @@ impl Scanner {
     /// its bytes are returned as well. python-subunit calls that a short read, and real testr a failed
     /// `subunit.parser`; whether it is one is the caller's to say, the items are the same.
     pub fn finish(&mut self, out: &mut Vec<Item>) -> Option<Bytes> {
-        let stalled = self.stalled.filter(|(_, end)| *end > self.end()).map(|(start, _)| start);
-        let cut = stalled.or_else(|| self.is_waiting().then_some(self.at));
+        let cut = self.still_stalled().or_else(|| self.is_waiting().then_some(self.at));
         let bytes = cut.map(|start| Bytes::copy_from_slice(&self.buffer[self.index(start)..]));
         self.look(true);
         self.doubtful.clear();
@@ -160,12 +159,10 @@ impl Scanner {
         start > self.damage_end && before == Some(b'\n')
     }
 
-    /// Where the candidate that is waited for says that it ends; the end of time when that is not known yet.
-    fn claimed_end(&self) -> u64 {
-        match packet::start(&self.buffer[self.index(self.at)..]) {
-            Start::Length(length) => self.at + length as u64,
-            Start::Impossible | Start::Short => u64::MAX,
-        }
+    /// The candidate that stalled, if nothing has settled it.
+    fn still_stalled(&self) -> Option<u64> {
+        let unsettled = |start| self.doubtful.contains(start) || (start == self.at && start < self.end());
+        self.stalled.filter(|start| unsettled(*start))
     }
 
     /// Look at every candidate that can be settled, or be put among the doubtful ones.
