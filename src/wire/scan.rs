@@ -78,7 +78,16 @@ pub struct Scanner {
 #[derive(Debug)]
 enum Found {
     Packet { start: u64, end: u64, inside_damage: bool },
-    Damaged { start: u64, end: u64, bytes: Bytes, why: Damage, damage_end_before: u64 },
+    Damaged { start: u64, end: u64, told: Box<Told> },
+}
+
+/// What is told of damage; apart, since it is rare and would make every [`Found`] large.
+#[derive(Debug)]
+struct Told {
+    bytes: Bytes,
+    why: Damage,
+    /// What [`Scanner::damage_end`] was before, in case this turns out to be a part of a packet.
+    damage_end_before: u64,
 }
 
 impl Found {
@@ -234,13 +243,12 @@ impl Scanner {
         if stored == computed {
             self.accept(start, end);
         } else {
-            self.found.push_back(Found::Damaged {
-                start,
-                end,
+            let told = Told {
                 bytes: Bytes::copy_from_slice(claimed),
                 why: Damage::Checksum { stored, computed },
                 damage_end_before: self.damage_end,
-            });
+            };
+            self.found.push_back(Found::Damaged { start, end, told: Box::new(told) });
             self.damage_end = end;
             self.at += 1;
         }
@@ -254,10 +262,10 @@ impl Scanner {
     /// From `start` to `end` is a packet: no other candidate that has begun can be one.
     fn accept(&mut self, start: u64, end: u64) {
         // What was called damaged within it was a part of it.
-        while let Some(Found::Damaged { start: within, damage_end_before, .. }) = self.found.back()
+        while let Some(Found::Damaged { start: within, told, .. }) = self.found.back()
             && *within >= start
         {
-            self.damage_end = *damage_end_before;
+            self.damage_end = told.damage_end_before;
             self.found.pop_back();
         }
         self.found.push_back(Found::Packet { start, end, inside_damage: start < self.damage_end });
@@ -278,6 +286,7 @@ impl Scanner {
         let bytes = self.buffer.split_to(length).freeze();
         let base = self.base;
         let slice = |start: u64, end: u64| bytes.slice((start - base) as usize..(end - base) as usize);
+        out.reserve(self.found.len());
         let mut given = base;
         let mut told = self.told;
         let text = |from: u64, to: u64, told: u64, out: &mut Vec<Item>| {
@@ -296,11 +305,11 @@ impl Scanner {
                         Err(why) => Item::Damaged { bytes: slice(start, end), why },
                     });
                 }
-                Found::Damaged { start, end, bytes, why, .. } => {
+                Found::Damaged { start, end, told: damage } => {
                     text(given, start, told, out);
                     given = start;
                     told = end;
-                    out.push(Item::Damaged { bytes, why });
+                    out.push(Item::Damaged { bytes: damage.bytes, why: damage.why });
                 }
             }
         }
