@@ -169,6 +169,18 @@ fn a_stream_cut_within_a_packet_says_so_and_makes_text_of_it() {
 }
 
 #[test]
+fn a_stall_that_came_to_nothing_is_no_cut() {
+    for more in [&b"x and more\n"[..], b"\x28\x03\x08....\n", b"\x28\x03\x08....\n\xb3\x28x"] {
+        let (mut scanner, mut out) = (Scanner::new(), Vec::new());
+        scanner.feed(b"\xb3", &mut out);
+        scanner.idle(&mut out);
+        scanner.feed(more, &mut out);
+        let cut = more.ends_with(b"\xb3\x28x").then(|| &more[more.len() - 3..]);
+        assert_eq!(scanner.finish(&mut out).as_deref(), cut, "{more:x?}");
+    }
+}
+
+#[test]
 fn a_packet_behind_half_a_line_is_one() {
     check(&[b"half a line".to_vec(), good(2), b"\n".to_vec(), good(1)].concat(), "T11 P:good P:good T1 P:good");
 }

@@ -41,6 +41,12 @@ impl Doubtful {
         self.by_start.front().map(|(start, _)| *start)
     }
 
+    /// Whether the one that begins at `start` is among them and was not taken out.
+    pub(super) fn contains(&self, start: u64) -> bool {
+        let found = self.by_start.binary_search_by_key(&start, |(start, _)| *start);
+        found.is_ok_and(|index| self.by_start[index].1 > self.settled)
+    }
+
     pub(super) fn clear(&mut self) {
         self.by_end.clear();
         self.by_start.clear();

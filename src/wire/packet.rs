@@ -231,11 +231,10 @@ pub(super) fn decode(packet: Bytes) -> Result<TestEvent, Damage> {
 }
 
 fn string(packet: &Bytes, range: &Range<usize>, field: Field) -> Result<ByteString, Damage> {
-    let bytes = packet.slice(range.clone());
-    if bytes.contains(&0) {
+    if packet[range.clone()].contains(&0) {
         return Err(Damage::Nul { field, at: range.start });
     }
-    ByteString::try_from(bytes).map_err(|_| Damage::NotUtf8 { field, at: range.start })
+    ByteString::try_from(packet.slice(range.clone())).map_err(|_| Damage::NotUtf8 { field, at: range.start })
 }
 
 fn status(flags: u16) -> Option<Status> {

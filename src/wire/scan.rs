@@ -66,8 +66,8 @@ pub struct Scanner {
     told: u64,
     /// Candidates in sync that begin before this have waited long enough.
     patience_ended: u64,
-    /// The first candidate in sync that became doubtful by waiting, and its end, if known.
-    stalled: Option<(u64, u64)>,
+    /// Where the first candidate begins that was in sync and became doubtful by waiting. It may be settled by now.
+    stalled: Option<u64>,
     doubtful: Doubtful,
     marks: Marks,
     /// What was found between `base` and `at`.
@@ -78,7 +78,16 @@ pub struct Scanner {
 #[derive(Debug)]
 enum Found {
     Packet { start: u64, end: u64, inside_damage: bool },
-    Damaged { start: u64, end: u64, bytes: Bytes, why: Damage, damage_end_before: u64 },
+    Damaged { start: u64, end: u64, told: Box<Told> },
+}
+
+/// What is told of damage; apart, since it is rare and would make every [`Found`] large.
+#[derive(Debug)]
+struct Told {
+    bytes: Bytes,
+    why: Damage,
+    /// What [`Scanner::damage_end`] was before, in case this turns out to be a part of a packet.
+    damage_end_before: u64,
 }
 
 impl Found {
@@ -116,7 +125,7 @@ impl Scanner {
     /// A second has passed without a byte: what waits in sync becomes doubtful, and hides nothing any more.
     pub fn idle(&mut self, out: &mut Vec<Item>) {
         if self.is_waiting() {
-            self.stalled.get_or_insert((self.at, self.claimed_end()));
+            self.stalled = self.still_stalled().or(Some(self.at));
             self.patience_ended = self.end();
             self.scan(out);
         }
@@ -134,8 +143,7 @@ impl Scanner {
     /// its bytes are returned as well. python-subunit calls that a short read, and real testr a failed
     /// `subunit.parser`; whether it is one is the caller's to say, the items are the same.
     pub fn finish(&mut self, out: &mut Vec<Item>) -> Option<Bytes> {
-        let stalled = self.stalled.filter(|(_, end)| *end > self.end()).map(|(start, _)| start);
-        let cut = stalled.or_else(|| self.is_waiting().then_some(self.at));
+        let cut = self.still_stalled().or_else(|| self.is_waiting().then_some(self.at));
         let bytes = cut.map(|start| Bytes::copy_from_slice(&self.buffer[self.index(start)..]));
         self.look(true);
         self.doubtful.clear();
@@ -160,12 +168,10 @@ impl Scanner {
         start > self.damage_end && before == Some(b'\n')
     }
 
-    /// Where the candidate that is waited for says that it ends; the end of time when that is not known yet.
-    fn claimed_end(&self) -> u64 {
-        match packet::start(&self.buffer[self.index(self.at)..]) {
-            Start::Length(length) => self.at + length as u64,
-            Start::Impossible | Start::Short => u64::MAX,
-        }
+    /// The candidate that stalled, if nothing has settled it.
+    fn still_stalled(&self) -> Option<u64> {
+        let unsettled = |start| self.doubtful.contains(start) || (start == self.at && start < self.end());
+        self.stalled.filter(|start| unsettled(*start))
     }
 
     /// Look at every candidate that can be settled, or be put among the doubtful ones.
@@ -237,13 +243,12 @@ impl Scanner {
         if stored == computed {
             self.accept(start, end);
         } else {
-            self.found.push_back(Found::Damaged {
-                start,
-                end,
+            let told = Told {
                 bytes: Bytes::copy_from_slice(claimed),
                 why: Damage::Checksum { stored, computed },
                 damage_end_before: self.damage_end,
-            });
+            };
+            self.found.push_back(Found::Damaged { start, end, told: Box::new(told) });
             self.damage_end = end;
             self.at += 1;
         }
@@ -257,10 +262,10 @@ impl Scanner {
     /// From `start` to `end` is a packet: no other candidate that has begun can be one.
     fn accept(&mut self, start: u64, end: u64) {
         // What was called damaged within it was a part of it.
-        while let Some(Found::Damaged { start: within, damage_end_before, .. }) = self.found.back()
+        while let Some(Found::Damaged { start: within, told, .. }) = self.found.back()
             && *within >= start
         {
-            self.damage_end = *damage_end_before;
+            self.damage_end = told.damage_end_before;
             self.found.pop_back();
         }
         self.found.push_back(Found::Packet { start, end, inside_damage: start < self.damage_end });
@@ -281,6 +286,7 @@ impl Scanner {
         let bytes = self.buffer.split_to(length).freeze();
         let base = self.base;
         let slice = |start: u64, end: u64| bytes.slice((start - base) as usize..(end - base) as usize);
+        out.reserve(self.found.len());
         let mut given = base;
         let mut told = self.told;
         let text = |from: u64, to: u64, told: u64, out: &mut Vec<Item>| {
@@ -299,11 +305,11 @@ impl Scanner {
                         Err(why) => Item::Damaged { bytes: slice(start, end), why },
                     });
                 }
-                Found::Damaged { start, end, bytes, why, .. } => {
+                Found::Damaged { start, end, told: damage } => {
                     text(given, start, told, out);
                     given = start;
                     told = end;
-                    out.push(Item::Damaged { bytes, why });
+                    out.push(Item::Damaged { bytes: damage.bytes, why: damage.why });
                 }
             }
         }

@@ -2,9 +2,8 @@
 //!
 //! A test is `test: ID`, an outcome line, and between ` [ multipart` and `]` its files, chunked as HTTP does it; `time:`
 //! and `tags:` lines stand between (subunit's README, "Version 1"). Files of testr and of other writers are read, ours
-//! can be read by testr. Nothing here opens a file: writers and readers are handed in by [`crate::repository`].
-//!
-//! [`crate::repository`]: ../../index.html
+//! can be read by testr. Nothing here opens a file: the report that stores runs hands in a writer, and the commands that
+//! look at runs hand in a reader.
 
 mod escape;
 mod lines;
