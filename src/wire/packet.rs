@@ -38,6 +38,12 @@ pub enum Damage {
         /// The CRC-32 of what comes before.
         computed: u32,
     },
+    /// The stream ended within it.
+    #[error("cut off: the stream ended after {got} bytes of it")]
+    CutOff {
+        /// How many came.
+        got: usize,
+    },
     /// A field, or its length, goes on past the end of the packet.
     #[error("its {field} goes on past the end of the packet, from byte {at}")]
     PastEnd {

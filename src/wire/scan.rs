@@ -25,7 +25,11 @@ use super::packet::{self, CRC_SIZE, Damage, Start};
 use super::{MAX_PACKET, SIGNATURE};
 use crate::event::TestEvent;
 
-/// What a stream is made of. Each byte is in one of these; only packets found inside damage come twice.
+/// How many bytes of a character can stand before its last one.
+const BEFORE: usize = 3;
+
+/// What a stream is made of. Each byte is in one of these; only packets found inside damage come twice, and the first
+/// byte of one that stands within a character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "nearly every item is the large variant")]
 pub enum Item {
@@ -54,8 +58,8 @@ pub struct Scanner {
     buffer: BytesMut,
     /// The position in the stream of the first byte in `buffer`. All positions count from the start of the stream.
     base: u64,
-    /// The byte before `base`.
-    before: Option<u8>,
+    /// The bytes of text before `base`, at most [`BEFORE`]; none when a packet ended there.
+    before: Vec<u8>,
     /// Every candidate before this was looked at.
     at: u64,
     /// Where the last packet ended.
@@ -137,18 +141,22 @@ impl Scanner {
         self.at < self.end() && self.at >= self.patience_ended && self.is_in_sync(self.at)
     }
 
-    /// The stream has ended: what is incomplete is text, and hides nothing.
+    /// The stream has ended: what is incomplete hides nothing any more.
     ///
-    /// When the stream ended within a candidate that was in sync, and no packet was found in what there was of it,
-    /// its bytes are returned as well. python-subunit calls that a short read, and real testr a failed
-    /// `subunit.parser`; whether it is one is the caller's to say, the items are the same.
-    pub fn finish(&mut self, out: &mut Vec<Item>) -> Option<Bytes> {
+    /// A stream that ends within a candidate in sync, with no packet in what there is of it, was cut off: that is damage
+    /// too, a short read for python-subunit and a failed `subunit.parser` for testr.
+    pub fn finish(&mut self, out: &mut Vec<Item>) {
         let cut = self.still_stalled().or_else(|| self.is_waiting().then_some(self.at));
-        let bytes = cut.map(|start| Bytes::copy_from_slice(&self.buffer[self.index(start)..]));
         self.look(true);
         self.doubtful.clear();
+        let is_last = |start: &u64| self.synced <= *start && self.found.back().is_none_or(|f| f.start() < *start);
+        if let Some(start) = cut.filter(is_last) {
+            let bytes = Bytes::copy_from_slice(&self.buffer[self.index(start)..]);
+            let why = Damage::CutOff { got: bytes.len() };
+            let told = Box::new(Told { bytes, why, damage_end_before: self.damage_end });
+            self.found.push_back(Found::Damaged { start, end: self.end(), told });
+        }
         self.release(out);
-        bytes.filter(|_| cut.is_some_and(|start| self.synced <= start))
     }
 
     /// The position behind the last byte in the buffer.
@@ -164,8 +172,8 @@ impl Scanner {
         if start == self.synced || start == self.damage_end {
             return true;
         }
-        let before = if start == self.base { self.before } else { Some(self.buffer[self.index(start) - 1]) };
-        start > self.damage_end && before == Some(b'\n')
+        let before = if start == self.base { self.before.last() } else { self.buffer.get(self.index(start) - 1) };
+        start > self.damage_end && before == Some(&b'\n')
     }
 
     /// The candidate that stalled, if nothing has settled it.
@@ -298,7 +306,10 @@ impl Scanner {
         while self.found.front().is_some_and(|found| found.start() < upto) {
             match self.found.pop_front().expect("the front was looked at") {
                 Found::Packet { start, end, inside_damage } => {
-                    text(given, start, told, out);
+                    // A packet's first byte that ends a character as well is told as text too, as testr does.
+                    let before = if given == base { self.before.as_slice() } else { &[] };
+                    let since = &bytes[(given - base) as usize..=(start - base) as usize];
+                    text(given, start + u64::from(ends_character(before, since)), told, out);
                     given = end;
                     out.push(match packet::decode(slice(start, end)) {
                         Ok(event) => Item::Packet { event, inside_damage },
@@ -315,10 +326,29 @@ impl Scanner {
         }
         text(given, upto, told, out);
         self.told = told;
-        self.before = bytes.last().copied();
+        if given == upto {
+            // A packet's bytes are no characters.
+            self.before.clear();
+        } else {
+            self.before.extend_from_slice(&bytes[bytes.len().saturating_sub(BEFORE)..]);
+        }
+        self.before.drain(..self.before.len().saturating_sub(BEFORE));
         self.base = upto;
         self.marks.forget(upto);
     }
+}
+
+/// Whether the last byte ends a character of UTF-8 that earlier ones began, perhaps ones before these.
+fn ends_character(before: &[u8], bytes: &[u8]) -> bool {
+    let within = &bytes[bytes.len().saturating_sub(BEFORE + 1)..];
+    let previous = if let [.., previous, _] = within { Some(previous) } else { before.last() };
+    if previous.is_none_or(u8::is_ascii) {
+        return false;
+    }
+    let mut last = [before, within].concat();
+    last.drain(..last.len().saturating_sub(BEFORE + 1));
+    let is_one = |from: usize| std::str::from_utf8(&last[from..]).is_ok_and(|text| text.chars().count() == 1);
+    (0..last.len().saturating_sub(1)).any(is_one)
 }
 
 const _: () = assert!(MAX_PACKET == 0x3F_FFFF, "packet::start takes lengths of at most three bytes");
