@@ -1,6 +1,5 @@
 //! What must hold for any bytes; the fuzz targets and `tests/wire_corpus.rs` call the same functions.
 
-use bytes::Bytes;
 use regatta::event::{Stamp, TestEvent};
 use regatta::wire::v1::Reader;
 use regatta::wire::{Item, Scanner, encode, forward};

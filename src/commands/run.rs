@@ -12,7 +12,7 @@ use super::{Context, Exit};
 use crate::cli::{NoTests, Run, Schedule};
 use crate::config::{Commands, Config};
 use crate::error::Error;
-use crate::event::Sink;
+use crate::event::{RunEvent, Sink};
 use crate::report::{Packets, Report, Stderr, Stdout, Text, note};
 use crate::repository::Repository;
 use crate::run::callouts::Callouts;
@@ -34,6 +34,9 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
         let selection = Selection { args, commands: &commands, repository: &repository, groups, known, concurrency };
         selection.require_listing()?;
         let mut session = open_session(concurrency, &commands, &args.selection.test_args, report)?;
+        if let Some(times) = repository.unsupported_times() {
+            session.tell(RunEvent::Note { text: times.to_string() });
+        }
         let result = selection.run(&mut session).await;
         close(session, result).await
     })

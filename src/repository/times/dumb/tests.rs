@@ -80,10 +80,14 @@ fn a_changed_time_leaves_the_old_one_whole_until_the_index_names_it() {
 }
 
 #[test]
-fn without_a_time_nothing_is_touched() {
+fn without_a_time_the_files_are_made_as_testr_makes_them_and_not_touched_again() {
     let sandbox = Sandbox::new();
     sandbox.update(&[]);
-    assert!(!sandbox.path(".dat").exists() && !sandbox.path(".dir").exists());
+    assert_eq!((sandbox.file(".dat"), sandbox.file(".dir")), (vec![], vec![]));
+    sandbox.update(&[("a", 1.0)]);
+    let before = sandbox.file(".dir");
+    sandbox.update(&[]);
+    assert!(sandbox.file(".dir") == before && !sandbox.file(".dat").is_empty());
 }
 
 #[test]
