@@ -1,7 +1,7 @@
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 //! What the scanner makes of streams, clean and not: byte strings that other readers panic on or lose packets at, and
 //! properties over random streams.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod wire_events;
 
