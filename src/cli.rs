@@ -247,21 +247,22 @@ pub struct Slowest {
 }
 
 const CONFIGURATION: &str = "\
-Configuration: .testr.conf, read as Python's ConfigParser reads it; all keys stand in the section [DEFAULT].
+Configuration:
+  .testr.conf, in the format of Python's ConfigParser, section [DEFAULT].
 
-  test_command         the command that runs tests; $LISTOPT and $IDOPTION say where its options go
-  test_id_option       what $IDOPTION becomes when some tests are to be run, e.g. --load-list $IDFILE
-  test_list_option     what $LISTOPT becomes when the tests are to be listed, e.g. --list
-  test_id_list_default what $IDLIST is when no ids are known
-  test_run_concurrency a command that prints how many to run at once
-  group_regex          tests whose ids begin with the same match run together, on one worker
-  filter_tags          tests with one of these tags are not counted unless they fail
-  instance_provision   a command that makes $INSTANCE_COUNT instances and prints their ids
-  instance_execute     a command that runs $COMMAND on $INSTANCE_ID, where $FILES are needed
-  instance_dispose     a command that gives $INSTANCE_IDS back
+  test_command          runs the tests, and lists them; writes subunit v2
+  test_id_option        what $IDOPTION in it is when only some tests are to run
+  test_list_option      what $LISTOPT in it is when the tests are to be listed
+  test_id_list_default  what $IDLIST is when no ids are known
+  test_run_concurrency  prints how many to run at once
+  group_regex           ids that begin with the same match run on one worker
+  filter_tags           tests with these tags count only when they fail
+  instance_provision    makes $INSTANCE_COUNT instances, prints their ids
+  instance_execute      runs $COMMAND, which needs $FILES, on $INSTANCE_ID
+  instance_dispose      gives the instances $INSTANCE_IDS back
 
-Variables in test_command and test_id_option: $IDFILE, a file with the ids, one a line; $IDLIST, the ids with blanks
-between. The test command lists and runs tests in subunit v2.";
+  $IDFILE is a file with the test ids, one a line;
+  $IDLIST is the ids themselves, with blanks between.";
 
 /// The help of a command, or the general one; nothing when there is no such command.
 #[must_use]

@@ -57,7 +57,9 @@ struct Context {
 /// # Errors
 /// When it could not be done; what tests do is no error.
 pub fn perform(cli: Cli) -> Result<Exit, Error> {
-    let context = Context { here: cli.global.here.unwrap_or_else(|| ".".into()), quiet: cli.global.quiet };
+    // Whole, so that messages name files by their whole paths.
+    let here = cli.global.here.or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| ".".into());
+    let context = Context { here, quiet: cli.global.quiet };
     let Some(verb) = cli.verb else { return help::help(None) };
     let superfluous = verb.superfluous();
     if !superfluous.is_empty() {
