@@ -52,6 +52,8 @@ pub enum Verb {
     ListTests(ListTests),
     /// Put a subunit stream into the repository, as if it had been run.
     Load(Load),
+    /// Show how to begin.
+    Quickstart(Nothing),
     /// Run the project's tests and put the results into the repository.
     #[command(after_long_help = CONFIGURATION)]
     Run(Run),
@@ -75,7 +77,7 @@ impl Verb {
     #[must_use]
     pub fn superfluous(&self) -> &[String] {
         match self {
-            Self::Commands(none) | Self::Init(none) | Self::Stats(none) => &none.superfluous,
+            Self::Commands(none) | Self::Init(none) | Self::Quickstart(none) | Self::Stats(none) => &none.superfluous,
             Self::Failing(failing) => &failing.none.superfluous,
             Self::Last(last) => &last.none.superfluous,
             Self::Slowest(slowest) => &slowest.none.superfluous,
@@ -192,6 +194,9 @@ pub struct Run {
     /// Run again and again until a run fails.
     #[arg(long)]
     pub until_failure: bool,
+    /// Find out which tests make others fail: runs each failing test by itself, then with those that ran before it.
+    #[arg(long)]
+    pub analyze_isolation: bool,
     /// Run each test by itself.
     #[arg(long)]
     pub isolated: bool,

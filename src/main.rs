@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     match perform(Cli::parse()) {
         Ok(Exit::Passed) => ExitCode::SUCCESS,
         Ok(Exit::Failed) => ExitCode::from(1),
+        Ok(Exit::Conflicts) => ExitCode::from(3),
         Ok(Exit::Signalled(signal)) => die_of(signal),
         Err(error) => {
             note(&error.to_string());

@@ -3,6 +3,7 @@
 //! Commands join the rooms: they open the repository, read the configuration, choose the sinks, and hand all that to
 //! [`crate::run`]. They print through [`crate::report`].
 
+mod analyze;
 mod concurrency;
 mod failing;
 mod help;
@@ -10,6 +11,7 @@ mod init;
 mod last;
 mod list_tests;
 mod load;
+mod quickstart;
 mod run;
 mod scripts;
 mod slowest;
@@ -35,6 +37,8 @@ pub enum Exit {
     Passed,
     /// Exit status 1: a test failed.
     Failed,
+    /// Exit status 3, as testr's: tests fail because of others (`--analyze-isolation`).
+    Conflicts,
     /// A signal with this number ended it early, and all was put in order.
     Signalled(i32),
 }
@@ -74,6 +78,7 @@ pub fn perform(cli: Cli) -> Result<Exit, Error> {
         Verb::Last(args) => last::last(&context, &args),
         Verb::ListTests(args) => list_tests::list_tests(&context, &args),
         Verb::Load(args) => load::load(&context, &args),
+        Verb::Quickstart(_) => quickstart::quickstart(),
         Verb::Run(args) => run::run(&context, &args),
         Verb::Scripts(args) => scripts::scripts(&args),
         Verb::Slowest(args) => slowest::slowest(&context, &args),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
+use super::analyze::analyze;
 use super::concurrency;
 use super::{Context, Exit};
 use crate::cli::{NoTests, Run, Schedule};
@@ -54,7 +55,7 @@ fn report(context: &Context, args: &Run, repository: &Repository, config: &Confi
 
 /// The ids that need no listing: those that fail, those in a file, or, with both, those in both.
 fn known_ids(repository: &Repository, args: &Run) -> Result<Option<Vec<TestId>>, Error> {
-    let failing = args.failing.then(|| repository.failing_ids()).transpose()?;
+    let failing = (args.failing || args.analyze_isolation).then(|| repository.failing_ids()).transpose()?;
     let Some(path) = &args.load_list else { return Ok(failing) };
     let listed = read_list(path)?;
     Ok(Some(match failing {
@@ -102,6 +103,9 @@ impl Selection<'_> {
 
     async fn run(mut self, session: &mut Session) -> Result<Exit, Error> {
         let ids = self.ids(session).await?;
+        if self.args.analyze_isolation {
+            return analyze(session, self.repository, ids.unwrap_or_default()).await;
+        }
         let rounds = self.rounds(ids)?;
         let partial = self.args.partial || self.args.failing || self.args.isolated;
         let mut exit = Exit::Passed;
