@@ -40,6 +40,9 @@ pub struct Global {
 pub enum Verb {
     /// List the commands.
     Commands(Nothing),
+    /// Print completions for a shell.
+    #[command(hide = true)]
+    Completions(Completions),
     /// Show the tests that fail as far as is known.
     Failing(Failing),
     /// Show help, of a command or in general.
@@ -52,6 +55,9 @@ pub enum Verb {
     ListTests(ListTests),
     /// Put a subunit stream into the repository, as if it had been run.
     Load(Load),
+    /// Print the manual page, in troff.
+    #[command(hide = true)]
+    Man(Nothing),
     /// Show how to begin.
     Quickstart(Nothing),
     /// Run the project's tests and put the results into the repository.
@@ -77,15 +83,36 @@ impl Verb {
     #[must_use]
     pub fn superfluous(&self) -> &[String] {
         match self {
-            Self::Commands(none) | Self::Init(none) | Self::Quickstart(none) | Self::Stats(none) => &none.superfluous,
+            Self::Commands(none) | Self::Init(none) | Self::Man(none) | Self::Quickstart(none) | Self::Stats(none) => {
+                &none.superfluous
+            }
             Self::Failing(failing) => &failing.none.superfluous,
             Self::Last(last) => &last.none.superfluous,
             Self::Slowest(slowest) => &slowest.none.superfluous,
             Self::ListTests(selection) => selection.selection.superfluous(),
             Self::Run(run) => run.selection.superfluous(),
-            Self::Help(_) | Self::Load(_) | Self::Scripts(_) => &[],
+            Self::Completions(_) | Self::Help(_) | Self::Load(_) | Self::Scripts(_) => &[],
         }
     }
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// For which shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell that completions are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash, with bash-completion.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
 }
 
 /// `failing`
@@ -285,7 +312,41 @@ pub fn help(command: Option<&str>) -> Option<String> {
 #[must_use]
 pub fn commands() -> Vec<(String, String)> {
     let about = |c: &clap::Command| c.get_about().map(ToString::to_string).unwrap_or_default();
-    Cli::command().get_subcommands().map(|c| (c.get_name().to_owned(), about(c))).collect()
+    let root = Cli::command();
+    let shown = root.get_subcommands().filter(|c| !c.is_hide_set());
+    shown.map(|c| (c.get_name().to_owned(), about(c))).collect()
+}
+
+/// What a shell has to read to complete this command line.
+#[must_use]
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "regatta", &mut script);
+    script
+}
+
+/// The manual page, in troff: the general help and that of each command.
+///
+/// # Errors
+/// Never, as it is written to memory.
+pub fn man() -> std::io::Result<Vec<u8>> {
+    let mut root = Cli::command();
+    root.build();
+    let mut page = Vec::new();
+    clap_mangen::Man::new(root.clone()).render(&mut page)?;
+    for command in root.get_subcommands().filter(|c| !c.is_hide_set()) {
+        let man = clap_mangen::Man::new(command.clone());
+        page.extend(format!(".SH \"REGATTA {}\"\n", command.get_name().to_uppercase()).bytes());
+        man.render_description_section(&mut page)?;
+        man.render_options_section(&mut page)?;
+        man.render_extra_section(&mut page)?;
+    }
+    Ok(page)
 }
 
 #[cfg(test)]

@@ -145,7 +145,9 @@ impl From<RunError> for Error {
             RunError::Abandoned { ref disposal, .. } => {
                 disposal.as_ref().map(|line| format!("dispose of them with: {line}"))
             }
-            RunError::IdFile(_) => Some("is there room in the directory for temporary files (TMPDIR)?".into()),
+            RunError::LineTooLong { .. } => {
+                Some("name $IDFILE instead of $IDLIST: a file with the ids, one a line, has no such limit".into())
+            }
             RunError::Interrupted => None,
         };
         Self { hint, ..Self::failure(error) }

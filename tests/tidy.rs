@@ -159,6 +159,8 @@ fn crates_are_named_where_they_belong() {
     let only = [
         ("subunit::", &["wire"][..]),
         ("clap::", &["cli", "main"]),
+        ("clap_complete::", &["cli"]),
+        ("clap_mangen::", &["cli"]),
         ("indicatif::", &["report"]),
         ("configparser::", &["config"]),
         ("tokio::", &["run", "commands"]),

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use chrono::Utc;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{self, Cli, Verb};
 use crate::config::{Config, ConfigError};
 use crate::error::{Error, Kind};
 use crate::event::Counts;
@@ -72,12 +72,14 @@ pub fn perform(cli: Cli) -> Result<Exit, Error> {
     }
     match verb {
         Verb::Commands(_) => help::commands(),
+        Verb::Completions(args) => print_bytes(&cli::completions(args.shell)),
         Verb::Failing(args) => failing::failing(&context, &args),
         Verb::Help(args) => help::help(args.command.as_deref()),
         Verb::Init(_) => init::init(&context),
         Verb::Last(args) => last::last(&context, &args),
         Verb::ListTests(args) => list_tests::list_tests(&context, &args),
         Verb::Load(args) => load::load(&context, &args),
+        Verb::Man(_) => print_bytes(&cli::man().map_err(Error::failure)?),
         Verb::Quickstart(_) => quickstart::quickstart(),
         Verb::Run(args) => run::run(&context, &args),
         Verb::Scripts(args) => scripts::scripts(&args),
@@ -111,10 +113,18 @@ impl Context {
 
 /// Print text, and let it be seen.
 fn print(text: &str) -> Result<Exit, Error> {
+    write_out(|out| out.text(text))
+}
+
+/// The same for what a program reads.
+fn print_bytes(bytes: &[u8]) -> Result<Exit, Error> {
+    write_out(|out| out.bytes(bytes))
+}
+
+fn write_out(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> Result<Exit, Error> {
     let mut out = Stdout::open();
-    out.text(text)
-        .and_then(|()| out.flush())
-        .map_err(|e| Error::failure(e).hint("standard output cannot be written to"))?;
+    let written = write(&mut out).and_then(|()| out.flush());
+    written.map_err(|error| Error::failure(format!("cannot write to standard output: {error}")))?;
     Ok(Exit::Passed)
 }
 

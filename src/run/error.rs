@@ -1,7 +1,6 @@
 //! Why a run could not be carried out. What tests do is no error.
 
 use std::fmt;
-use std::io;
 
 use crate::event::{Ending, How, SinkError};
 use crate::test_id::IdError;
@@ -39,9 +38,14 @@ pub enum RunError {
     /// The ids cannot be handed to the runner.
     #[error(transparent)]
     Ids(#[from] IdError),
-    /// The file for `$IDFILE` could not be written.
-    #[error("cannot write the list of test ids for $IDFILE")]
-    IdFile(#[source] io::Error),
+    /// The ids do not fit into the line of a shell.
+    #[error("{tests} test ids make a command line of {bytes} bytes, which is more than a program can be started with")]
+    LineTooLong {
+        /// How many ids.
+        tests: usize,
+        /// How long the line is.
+        bytes: usize,
+    },
 }
 
 /// A callout that failed: which, how, and what it said.

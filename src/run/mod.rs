@@ -154,9 +154,11 @@ impl Session {
     /// When nothing could be run, so that there is nothing to store; when ids cannot be handed to a runner; when
     /// results could not be kept or shown.
     pub async fn run(&mut self, batches: Vec<Batch>, partial: bool) -> Result<RunEnd, RunError> {
-        // An id that cannot stand in a list is found out here, before anything is started.
+        // Ids that cannot be handed over are found out here, before anything is started.
         for tests in batches.iter().filter_map(|batch| batch.tests.as_deref()) {
             format_list(tests)?;
+            let too_long = |bytes| RunError::LineTooLong { tests: tests.len(), bytes };
+            self.command.check_length(tests).map_err(too_long)?;
         }
         self.merge = Merge::default();
         self.tell(RunEvent::RunStarted { at: Utc::now() });

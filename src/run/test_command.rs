@@ -9,6 +9,10 @@ use crate::config::Commands;
 use crate::template::{TEST_COMMAND, Template, Value, Values};
 use crate::test_id::{TestId, format_list};
 
+/// One argument of a program, its end included, may have this many bytes (Linux, `MAX_ARG_STRLEN`); the line is one of
+/// `sh -c`.
+const LONGEST_LINE: usize = 128 * 1024;
+
 /// The command that lists and runs tests.
 #[derive(Debug)]
 pub struct TestCommand {
@@ -41,6 +45,23 @@ impl TestCommand {
         CommandLine { line: self.template.render(&values), id_file: None }
     }
 
+    /// Whether a shell can be started with these tests in its line, where `$IDLIST` puts them there.
+    ///
+    /// # Errors
+    /// With the length of the line, in bytes, when it is too long.
+    pub fn check_length(&self, tests: &[TestId]) -> Result<(), usize> {
+        let lists = |template: &Template| template.mentions("IDLIST");
+        if !lists(&self.template) && !self.id_option.as_ref().is_some_and(lists) {
+            return Ok(());
+        }
+        let values = Values::new(TEST_COMMAND).with("IDLIST", id_words(tests));
+        let option = self.id_option.as_ref().map(|option| Value::Nested(option, &values));
+        let line = self
+            .template
+            .render(&option.map_or_else(|| values.clone(), |option| values.clone().with("IDOPTION", option)));
+        if line.len() < LONGEST_LINE { Ok(()) } else { Err(line.len()) }
+    }
+
     /// The command that runs these tests, or all that the runner knows.
     ///
     /// # Errors
@@ -54,9 +75,7 @@ impl TestCommand {
         file.write_all(&list)?;
         let path = file.into_temp_path();
         let name = path.to_string_lossy();
-        let values = Values::new(TEST_COMMAND)
-            .with("IDFILE", Value::word(&name))
-            .with("IDLIST", Value::Words(tests.iter().map(TestId::as_str).collect()));
+        let values = Values::new(TEST_COMMAND).with("IDFILE", Value::word(&name)).with("IDLIST", id_words(tests));
         let option = self.id_option.as_ref().map(|option| Value::Nested(option, &values));
         let line = self.template.render(&match option {
             Some(option) => values.clone().with("IDOPTION", option),
@@ -64,6 +83,10 @@ impl TestCommand {
         });
         Ok(CommandLine { line, id_file: Some(path) })
     }
+}
+
+fn id_words(tests: &[TestId]) -> Value<'_> {
+    Value::Words(tests.iter().map(TestId::as_str).collect())
 }
 
 #[cfg(test)]
@@ -98,6 +121,15 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a b\nü\n");
         drop(rendered);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_line_that_no_shell_takes_is_known_beforehand() {
+        let text = "test_command=runner $IDOPTION\ntest_id_option=$IDLIST\n";
+        let ids = |count| vec![TestId::from("a.test.with.a.name.of.thirty.nine.bytes"); count];
+        assert_eq!(command(text, &[]).check_length(&ids(3000)), Ok(()));
+        assert_eq!(command(text, &[]).check_length(&ids(4000)), Err(4000 * 40 + 6));
+        assert_eq!(command(RUNNER, &[]).check_length(&ids(4000)), Ok(()));
     }
 
     #[test]
