@@ -64,6 +64,12 @@ impl Error {
         self
     }
 
+    /// Whether it only says that a signal came.
+    #[must_use]
+    pub fn is_interruption(&self) -> bool {
+        matches!(self.source.downcast_ref(), Some(RunError::Interrupted))
+    }
+
     /// Another error came after this one.
     #[must_use]
     pub fn and(mut self, other: Option<Self>) -> Self {

@@ -119,7 +119,8 @@ impl Selection<'_> {
                     return Ok(self.status(exit));
                 }
             }
-            if !self.args.until_failure || rounds.is_empty() {
+            // Without a test no round will ever fail.
+            if !self.args.until_failure || rounds.iter().all(Vec::is_empty) {
                 return Ok(self.status(exit));
             }
         }
@@ -217,15 +218,15 @@ pub(super) async fn close(mut session: Session, result: Result<Exit, Error>) -> 
     let interrupt = session.interrupt();
     // What waits for the sinks is written before anything else is said.
     drop(session);
-    match (result, closed, interrupt) {
-        (result, closed, Some(interrupt)) => {
-            note("interrupted");
-            for error in [result.err(), closed.err()].into_iter().flatten().filter(|e| e.to_string() != "interrupted") {
-                note(&error.to_string());
-            }
-            Ok(Exit::Signalled(interrupt.number()))
+    if let Some(interrupt) = interrupt {
+        note("interrupted");
+        for error in [result.err(), closed.err()].into_iter().flatten().filter(|error| !error.is_interruption()) {
+            note(&error.to_string());
         }
-        (Ok(exit), closed, None) => closed.map(|()| exit),
-        (Err(error), closed, None) => Err(error.and(closed.err())),
+        return Ok(Exit::Signalled(interrupt.number()));
+    }
+    match (result, closed) {
+        (Ok(exit), closed) => closed.map(|()| exit),
+        (Err(error), closed) => Err(error.and(closed.err())),
     }
 }
