@@ -28,7 +28,7 @@ const FAKES: &[(&str, &str)] = &[
     ("concurrency", "echo concurrency >>\"$BOX/log\"\nhook\necho 2\n"),
     (
         "provision",
-        "echo \"provision $*\" >>\"$BOX/log\"\nhook \"$@\"\n\
+        "echo \"provision $*\" >>\"$BOX/log\"\nhook\n\
          n=$(cat \"$BOX/count\" 2>/dev/null || echo 0)\n\
          for _ in $(seq \"$1\"); do n=$((n+1)); echo \"i$n\"; done\necho \"$n\" >\"$BOX/count\"\n",
     ),
@@ -37,10 +37,10 @@ const FAKES: &[(&str, &str)] = &[
         "execute",
         "id=$1; shift; files=; said=\n\
          while [ \"$1\" != -- ]; do files=\"$files $1\"; said=\"$said $(paste -sd, \"$1\")\"; shift; done; shift\n\
-         echo \"execute $id [${said# }] -- $*\" >>\"$BOX/log\"\nhook \"$@\"\nexec \"$@\"\n",
+         echo \"execute $id [${said# }] -- $*\" >>\"$BOX/log\"\nhook\nexec \"$@\"\n",
     ),
-    ("dispose", "echo \"dispose $*\" >>\"$BOX/log\"\nhook \"$@\"\n"),
-    ("suite", "hook \"$@\"\nexec \"$REGATTA\" scripts \"$BOX/tests\" \"$@\"\n"),
+    ("dispose", "echo \"dispose $*\" >>\"$BOX/log\"\nhook\n"),
+    ("suite", "hook\nexec \"$REGATTA\" scripts \"$BOX/tests\" \"$@\"\n"),
 ];
 
 const CONFIG: &[(&str, &str)] = &[
@@ -78,8 +78,8 @@ impl Sandbox {
             fs::create_dir(sandbox.path(directory)).unwrap();
         }
         for (name, body) in FAKES {
-            let hook = format!("hook() {{ [ ! -e \"$BOX/on-{name}\" ] || . \"$BOX/on-{name}\"; }}\n");
-            sandbox.script(&format!("bin/{name}"), &(hook + body));
+            let hook = format!("if [ -e \"$BOX/on-{name}\" ]; then . \"$BOX/on-{name}\"; fi\n");
+            sandbox.script(&format!("bin/{name}"), &body.replace("hook\n", &hook));
         }
         sandbox
     }
