@@ -7,8 +7,8 @@ mod support;
 use std::fs;
 
 use regatta::event::Status;
-use support::Sandbox;
 use support::streams::packet;
+use support::{Fifo, Sandbox};
 
 /// Two tests that pass and one that fails.
 fn three_tests() -> Sandbox {
@@ -307,4 +307,20 @@ fn ids_with_signs_of_the_shell_arrive_as_they_were_printed() {
     assert_eq!(sandbox.read("away").lines().collect::<Vec<_>>(), sorted);
     assert_eq!(sandbox.read("away-env"), sorted.join(" "));
     assert!(!sandbox.path("evil").exists());
+}
+
+#[test]
+fn two_runs_at_once_in_one_repository_are_both_stored() {
+    let sandbox = Sandbox::new();
+    let (ready, mut gate) = (Fifo::new(&sandbox, "ready"), Fifo::new(&sandbox, "gate"));
+    sandbox.test("a", "echo here >\"$BOX/ready\"\nread x <\"$BOX/gate\"\n");
+    let runs = [sandbox.run("run").spawn(), sandbox.run("run").spawn()];
+    for _ in &runs {
+        ready.wait();
+    }
+    runs.iter().for_each(|_| gate.open());
+    for run in runs {
+        run.exits(0).prints(&["Ran 1 tests", "PASSED (id="]);
+    }
+    assert_eq!(sandbox.read("project/.testrepository/next-stream"), "2\n");
 }

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{PipeWriter, Read, Write};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
@@ -19,7 +20,7 @@ pub(crate) struct Run<'a> {
     args: Vec<OsString>,
     env: Vec<(String, OsString)>,
     stdin: Vec<u8>,
-    stdout: Option<PipeWriter>,
+    stdout: Option<Stdio>,
     left: bool,
 }
 
@@ -45,8 +46,8 @@ impl<'a> Run<'a> {
     }
 
     /// Its stdout goes here, not to the outcome.
-    pub(crate) fn stdout(mut self, pipe: PipeWriter) -> Self {
-        self.stdout = Some(pipe);
+    pub(crate) fn stdout(mut self, to: impl Into<Stdio>) -> Self {
+        self.stdout = Some(to.into());
         self
     }
 
@@ -70,18 +71,19 @@ impl<'a> Run<'a> {
     #[track_caller]
     pub(crate) fn spawn(self) -> Running<'a> {
         let Self { sandbox, args, env, stdin, stdout, left } = self;
-        let alive = sandbox.path("alive");
-        let _ = fs::remove_file(&alive);
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
+        let alive = sandbox.path(&format!("alive-{}", RUNS.fetch_add(1, Ordering::Relaxed)));
         fifo(&alive);
         let path = format!("{}:/usr/bin:/bin", sandbox.path("bin").display());
         let mut command = Command::new("/bin/sh");
         // All processes of the run inherit this descriptor: when the last of them ends, its reader sees the end.
-        command.args(["-c", "exec \"$@\" 9>\"$BOX/alive\"", "sh", env!("CARGO_BIN_EXE_regatta")]).args(&args);
+        command.args(["-c", "exec 9>\"$1\"; shift; exec \"$@\"", "sh"]).arg(&alive);
+        command.arg(env!("CARGO_BIN_EXE_regatta")).args(&args);
         command.current_dir(sandbox.path("project")).env_clear().env("BOX", sandbox.path(""));
         command.env("HOME", sandbox.path("home")).env("TMPDIR", sandbox.path("tmp")).env("PATH", path);
         command.env("TZ", "UTC").env("LANG", "C.UTF-8").envs(env);
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
-        command.stdout(stdout.map_or_else(Stdio::piped, Stdio::from));
+        command.stdout(stdout.unwrap_or_else(Stdio::piped));
         let mut child = command.spawn().unwrap();
         // Our own copy of a pipe's end, if there is one.
         drop(command);
