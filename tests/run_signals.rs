@@ -18,7 +18,7 @@ const WAIT: &str = "echo here >\"$BOX/ready\"\nread x <\"$BOX/gate\"\n";
 
 /// Passes on whatever ends a session: says so on `ready` and stays.
 const STUBBORN: &str = "trap 'echo signalled >\"$BOX/ready\"' TERM\necho here >\"$BOX/ready\"\n\
-                        while :; do read x <\"$BOX/gate\"; done\n";
+                        while [ -e \"$BOX/gate\" ]; do read x <\"$BOX/gate\"; done\n";
 
 /// A sandbox with the two FIFOs that [`WAIT`] and [`STUBBORN`] use.
 fn with_fifos() -> (Sandbox, Fifo, Fifo) {
@@ -174,7 +174,7 @@ fn what_a_runner_says_after_the_signal_still_counts() {
         "execute",
         &format!(
             "trap 'cat \"$BOX/done\"; exit 0' TERM\ncat \"$BOX/begun\"\n{}",
-            WAIT.replace("read x", "while :; do read x") + "done\n"
+            WAIT.replace("read x", "while [ -e \"$BOX/gate\" ]; do read x") + "done\n"
         ),
     );
     let run = sandbox.run("run").spawn();
