@@ -72,9 +72,9 @@ fn a_configuration_that_is_not_there_or_cannot_be_read() {
     let sandbox = Sandbox::new();
     let config = sandbox.path("project/.testr.conf");
     fs::remove_file(&config).unwrap();
-    sandbox.run("run").exits(3).says(&["no .testr.conf in .\n", "hint: "]);
+    sandbox.run("run").exits(3).says(&["no .testr.conf in /", "/project\n", "hint: "]);
     fs::create_dir(&config).unwrap();
-    sandbox.run("run").exits(3).says(&["cannot read the .testr.conf file ./.testr.conf: Is a directory"]);
+    sandbox.run("run").exits(3).says(&["cannot read the .testr.conf file /", "/project/.testr.conf: Is a directory"]);
     fs::remove_dir(&config).unwrap();
     fs::write(&config, b"[DEFAULT]\ntest_command=\xff\n").unwrap();
     sandbox.run("run").exits(3).says(&["line 2 is not UTF-8", "hint: save the file as UTF-8"]);
@@ -127,13 +127,13 @@ fn a_repository_that_is_not_there() {
         sandbox
             .run(line)
             .exits(3)
-            .says(&["regatta: no repository found in .\n  hint: create one with `regatta init`\n"]);
+            .says(&["regatta: no repository found in /", "/project\n  hint: create one with `regatta init`\n"]);
     }
     sandbox.run("-d sub run").exits(3).says(&["no repository found in sub\n"]);
     sandbox.logged(&[]);
     sandbox.test("a", "");
     sandbox.run("run --force-init").exits(0).prints(&["PASSED (id=0)\n"]);
-    sandbox.run("init").exits(3).says(&["there is a repository already: ./.testrepository: File exists"]);
+    sandbox.run("init").exits(3).says(&["there is a repository already: /", "/project/.testrepository: File exists"]);
 }
 
 #[test]

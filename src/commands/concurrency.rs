@@ -8,22 +8,30 @@ use crate::event::{RunEvent, Sink};
 use crate::report::Stderr;
 use crate::run::CalloutFailure;
 use crate::run::process::{ShellLine, capture};
+use crate::run::signals::{Interrupt, Signals};
 
 /// The key of the callout.
 const KEY: &str = "test_run_concurrency";
 
-/// Decide. `asked` is the option's number; 0 is the same as none.
-pub(super) async fn decide(asked: i64, config: &Config) -> Result<usize, Error> {
+/// Decide. `asked` is the option's number; 0 is the same as none. A signal leaves it undecided.
+pub(super) async fn decide(
+    asked: i64,
+    config: &Config,
+    signals: &mut Signals,
+) -> Result<Result<usize, Interrupt>, Error> {
     let mut number = asked;
     if number == 0
         && let Some(line) = config.get(KEY)?
     {
-        number = ask(line).await?;
+        match ask(line, signals).await? {
+            Ok(answer) => number = answer,
+            Err(interrupt) => return Ok(Err(interrupt)),
+        }
     }
     if number == 0 {
-        return Ok(cpus());
+        return Ok(Ok(cpus()));
     }
-    usize::try_from(number).map_err(|_| {
+    usize::try_from(number).map(Ok).map_err(|_| {
         let hint = if asked == 0 {
             "mend test_run_concurrency in .testr.conf"
         } else {
@@ -33,9 +41,12 @@ pub(super) async fn decide(asked: i64, config: &Config) -> Result<usize, Error> 
     })
 }
 
-async fn ask(line: String) -> Result<i64, Error> {
+async fn ask(line: String, signals: &mut Signals) -> Result<Result<i64, Interrupt>, Error> {
     let shell = ShellLine { line: line.clone(), env: vec![], foreground: true };
-    let said = capture(shell).await;
+    let said = match capture(shell, signals).await {
+        Ok(said) => said,
+        Err(interrupt) => return Ok(Err(interrupt)),
+    };
     Stderr.event(&RunEvent::Stderr { bytes: said.stderr.into() })?;
     if !said.ending.is_success() {
         let purpose = "while asking how many to run at once";
@@ -43,7 +54,7 @@ async fn ask(line: String) -> Result<i64, Error> {
     }
     let text = String::from_utf8_lossy(&said.stdout);
     // White space and a sign are fine, as for Python's int().
-    text.trim().parse().map_err(|_| {
+    text.trim().parse().map(Ok).map_err(|_| {
         Error::failure(format!("{KEY} has to print a number, and printed {:?}\n  line: {line}", text.trim()))
             .hint("let it print how many to run at once, or 0 for the number of CPUs")
     })

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::event::{RunEvent, Sink};
 use crate::report::{Report, Stderr, Stdout, Text};
 use crate::run::Session;
+use crate::run::signals::Signals;
 use crate::test_id::Filters;
 
 pub(super) fn list_tests(context: &Context, args: &ListTests) -> Result<Exit, Error> {
@@ -17,7 +18,8 @@ pub(super) fn list_tests(context: &Context, args: &ListTests) -> Result<Exit, Er
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Text::new(Stdout::open(), context.quiet)), Box::new(Stderr)];
     let report = Report::new(sinks, config.filter_tags()?);
     execute(async {
-        let mut session = open_session(1, &commands, &args.selection.test_args, report)?;
+        let signals = Signals::catch().map_err(Error::failure)?;
+        let mut session = open_session(1, &commands, &args.selection.test_args, signals, report)?;
         let listed = list(&mut session, &args.selection.filters).await;
         super::run::close(session, listed).await
     })

@@ -31,10 +31,16 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let groups = commands.group_regex.as_deref().map(Groups::new).transpose()?.flatten();
     let report = report(context, args, &repository, &config)?;
     execute(async {
-        let concurrency = if args.parallel { concurrency::decide(args.concurrency, &config).await? } else { 1 };
+        let mut signals = Signals::catch().map_err(Error::failure)?;
+        let decided =
+            if args.parallel { concurrency::decide(args.concurrency, &config, &mut signals).await? } else { Ok(1) };
+        let concurrency = match decided {
+            Ok(concurrency) => concurrency,
+            Err(interrupt) => return Ok(Exit::Signalled(interrupt.number())),
+        };
         let selection = Selection { args, commands: &commands, repository: &repository, groups, known, concurrency };
         selection.require_listing()?;
-        let mut session = open_session(concurrency, &commands, &args.selection.test_args, report)?;
+        let mut session = open_session(concurrency, &commands, &args.selection.test_args, signals, report)?;
         if let Some(times) = repository.unsupported_times() {
             session.tell(RunEvent::Note { text: times.to_string() });
         }
@@ -198,17 +204,17 @@ pub(super) fn execute<T>(future: impl Future<Output = Result<T, Error>>) -> Resu
     runtime.block_on(future)
 }
 
-/// A session on the configured callouts. From here on signals do not end the process.
+/// A session on the configured callouts.
 pub(super) fn open_session(
     concurrency: usize,
     commands: &Commands,
     test_args: &[String],
+    signals: Signals,
     report: Report,
 ) -> Result<Session, Error> {
     let program = std::env::current_exe().map_err(Error::failure)?;
     let callouts = Callouts::new(commands, run_id(), program);
     let command = TestCommand::new(commands, test_args);
-    let signals = Signals::catch().map_err(Error::failure)?;
     Ok(Session::new(concurrency, Box::new(callouts), command, signals, Box::new(report)))
 }
 

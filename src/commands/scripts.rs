@@ -11,9 +11,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
@@ -105,7 +105,8 @@ fn run(id: &TestId, path: &Path, out: &mut Emitter) -> Result<(), Error> {
         Ok(child) => child,
         Err(error) => return out.end(id, Status::Fail, Some(format!("cannot be run: {error}"))),
     };
-    let (pieces, inbox) = channel();
+    // Bounded, so that a slow reader holds the test back.
+    let (pieces, inbox) = sync_channel(4);
     let streams: [(&str, Option<Box<dyn Read + Send>>); 2] = [
         ("stdout", child.stdout.take().map(|s| Box::new(s) as _)),
         ("stderr", child.stderr.take().map(|s| Box::new(s) as _)),
@@ -115,25 +116,41 @@ fn run(id: &TestId, path: &Path, out: &mut Emitter) -> Result<(), Error> {
         stream.map(|stream| thread::spawn(move || read(name, stream, &pieces)));
     }
     thread::spawn(move || pieces.send(Piece::Ended(child.wait())));
-    let mut status = None;
+    let mut ended: Option<(ExitStatus, Instant)> = None;
+    let mut late = 0;
     loop {
-        // What the test left running may hold its streams open for ever.
-        let piece = match &status {
+        // What the test left running may hold its streams open, and write on them, for ever.
+        let piece = match &ended {
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(_) => inbox.recv_timeout(LINGER),
+            Some((_, deadline)) => inbox.recv_timeout(deadline.saturating_duration_since(Instant::now()).max(LAST)),
         };
         match piece {
-            Ok(Piece::Output(name, bytes)) => out.attach(id, name, bytes)?,
-            Ok(Piece::Ended(ended)) => status = Some(ended.map_err(Error::failure)?),
+            Ok(Piece::Output(name, bytes)) => {
+                if ended.as_ref().is_some_and(|(_, deadline)| *deadline < Instant::now()) {
+                    late += bytes.len();
+                }
+                out.attach(id, name, bytes)?;
+                if late > LATE {
+                    break;
+                }
+            }
+            Ok(Piece::Ended(status)) => ended = Some((status.map_err(Error::failure)?, Instant::now() + LINGER)),
             Err(_) => break,
         }
     }
-    let (status, why) = judge(status.expect("its end is sent before the last sender goes"));
+    let (status, _) = ended.expect("its end is sent before the last sender goes");
+    let (status, why) = judge(status);
     out.end(id, status, why)
 }
 
-/// How long a silence after the test's end is waited for.
+/// How long after the test's end more output is waited for.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// How long each further piece may take then.
+const LAST: Duration = Duration::from_millis(50);
+
+/// How many bytes are read then, at the most: what a large pipe holds.
+const LATE: usize = 1024 * 1024;
 
 /// What comes of a test that runs.
 enum Piece {
@@ -141,7 +158,7 @@ enum Piece {
     Ended(io::Result<ExitStatus>),
 }
 
-fn read(name: &'static str, mut stream: impl Read, pieces: &Sender<Piece>) {
+fn read(name: &'static str, mut stream: impl Read, pieces: &SyncSender<Piece>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match stream.read(&mut buffer) {

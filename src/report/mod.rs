@@ -60,6 +60,10 @@ impl Report {
         }
     }
 
+    fn first_error(&mut self) -> Result<(), SinkError> {
+        self.sinks.iter_mut().find_map(|sink| sink.failed.take()).map_or(Ok(()), Err)
+    }
+
     /// The test that this event ended, if it ended one.
     fn ended_by(&mut self, event: &RunEvent) -> Option<FinishedTest> {
         match event {
@@ -85,9 +89,10 @@ impl Sink for Report {
         Ok(())
     }
 
+    /// At the end, gives the first error that any of the sinks had since the last run ended.
     fn pause(&mut self, pause: Pause) -> Result<(), SinkError> {
         self.tell(|sink| sink.pause(pause));
-        Ok(())
+        if pause == Pause::End { self.first_error() } else { Ok(()) }
     }
 
     /// Ends the run in each sink. Gives the first error that any of them had since the run began.
@@ -97,6 +102,6 @@ impl Sink for Report {
         if let Some(source) = self.open.take_trouble() {
             return Err(SinkError { what: "cannot keep what tests attached in a temporary file".into(), source });
         }
-        self.sinks.iter_mut().find_map(|sink| sink.failed.take()).map_or(Ok(()), Err)
+        self.first_error()
     }
 }

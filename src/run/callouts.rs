@@ -63,6 +63,11 @@ impl Instances for Callouts {
         self.execute.is_some()
     }
 
+    fn pastes(&self) -> bool {
+        let named = |template: &Template| template.mentions("COMMAND") || template.mentions("COMMAND_QUOTED");
+        self.execute.as_ref().is_none_or(named)
+    }
+
     fn disposes(&self) -> bool {
         self.dispose.is_some()
     }

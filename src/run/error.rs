@@ -88,7 +88,10 @@ impl CalloutFailure {
             How::Exited(255) if key == "instance_execute" => {
                 "ssh says 255 when the connection failed; the instance may be gone".to_owned()
             }
-            How::Signalled(9) => "something killed it: out of memory, or a time limit of the system?".to_owned(),
+            // 137 is a shell's word for it.
+            How::Signalled(9) | How::Exited(137) => {
+                "something killed it: out of memory, or a time limit of the system?".to_owned()
+            }
             How::NotRun(_) => "the system could not start /bin/sh for it".to_owned(),
             _ => format!("run the line by itself to see what is wrong, then mend {key} in .testr.conf"),
         }

@@ -33,6 +33,9 @@ pub trait Instances: Send {
     /// Whether [`Instances::execute`] is a callout; if not, it runs the command as it is.
     fn executes(&self) -> bool;
 
+    /// Whether a command becomes a part of a shell's line, whose length the system bounds.
+    fn pastes(&self) -> bool;
+
     /// Give these instances back.
     fn dispose(&mut self, ids: &[String]) -> Started;
 

@@ -49,8 +49,9 @@ use crate::test_id::{TestId, format_list};
 /// From TERM to KILL.
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// How many messages of callouts may wait for the loop. Each holds at most what one read brought.
-const INBOX: usize = 16;
+/// How many messages of callouts may wait for the loop. Each holds what one read brought, or completed: at most a
+/// packet and a read.
+const INBOX: usize = 4;
 
 /// Instances, and the runs that are made on them. To be closed with [`Session::close`], whatever happened.
 pub struct Session {
@@ -157,8 +158,10 @@ impl Session {
         // Ids that cannot be handed over are found out here, before anything is started.
         for tests in batches.iter().filter_map(|batch| batch.tests.as_deref()) {
             format_list(tests)?;
-            let too_long = |bytes| RunError::LineTooLong { tests: tests.len(), bytes };
-            self.command.check_length(tests).map_err(too_long)?;
+            if self.instances.pastes() {
+                let too_long = |bytes| RunError::LineTooLong { tests: tests.len(), bytes };
+                self.command.check_length(tests).map_err(too_long)?;
+            }
         }
         self.merge = Merge::default();
         self.tell(RunEvent::RunStarted { at: Utc::now() });
@@ -171,19 +174,21 @@ impl Session {
         Ok(self.outlet.finish(end).await?)
     }
 
-    /// Give all instances back.
+    /// Give all instances back, and let all that was told be seen.
     ///
     /// # Errors
-    /// When the disposal failed, or was given up.
+    /// When the disposal failed, or was given up; when the last words could not be shown.
     pub async fn close(&mut self) -> Result<(), RunError> {
-        match self.drive(Input::Close).await {
-            Outcome::Closed(None) => Ok(()),
-            Outcome::Closed(Some(ending)) if ending.is_success() => Ok(()),
-            Outcome::Closed(Some(ending)) => {
+        let closed = match self.drive(Input::Close).await {
+            Outcome::Closed(Some(ending)) if !ending.is_success() => {
                 Err(self.failure("instance_dispose", "while disposing of the instances", ending).into())
             }
+            Outcome::Closed(_) => Ok(()),
             other => Err(self.not_reached(other)),
-        }
+        };
+        let shown = self.outlet.end().await;
+        closed?;
+        Ok(shown?)
     }
 
     fn not_reached(&self, outcome: Outcome) -> RunError {

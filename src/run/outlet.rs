@@ -19,6 +19,7 @@ const LIMIT: usize = 4 * 1024 * 1024;
 enum Message {
     Events(Vec<RunEvent>, usize),
     Finish(RunEnd, oneshot::Sender<Result<RunEnd, SinkError>>),
+    End(oneshot::Sender<Result<(), SinkError>>),
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +73,13 @@ impl Outlet {
         answer.await.expect("the thread answers before it ends")
     }
 
+    /// Let all that was sent be seen, for nothing more comes.
+    pub(super) async fn end(&self) -> Result<(), SinkError> {
+        let (reply, answer) = oneshot::channel();
+        self.post(Message::End(reply));
+        answer.await.expect("the thread answers before it ends")
+    }
+
     fn post(&self, message: Message) {
         let messages = self.messages.as_ref().expect("it is there until the outlet is dropped");
         // The thread ends only when this end is gone, or by a panic, which dropping the outlet passes on.
@@ -120,9 +128,11 @@ fn write(mut sink: Box<dyn Sink>, inbox: &Receiver<Message>, level: &Level) {
                 let result = sink.finish(&mut end);
                 let _ = reply.send(result.map(|()| end));
             }
+            Some(Message::End(reply)) => drop(reply.send(sink.pause(Pause::End))),
             None => {}
         }
     }
+    // For a session that was given up; there is nobody left to tell.
     let _ = sink.pause(Pause::End);
 }
 

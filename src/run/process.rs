@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +20,8 @@ use process_wrap::tokio::{CommandWrap, ProcessSession};
 use tokio::io::{AsyncRead, AsyncReadExt, empty};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::GRACE;
+use super::signals::{Interrupt, Signals};
 use super::supervisor::Force;
 use crate::event::{Ending, How};
 
@@ -66,12 +68,29 @@ pub struct ShellLine {
     pub foreground: bool,
 }
 
+/// What a callout is told through its environment. None of it is inherited: regatta may run inside a callout of another
+/// regatta.
+const OWN_VARIABLES: [&str; 9] = [
+    "REGATTA",
+    "REGATTA_COMMAND",
+    "REGATTA_COMMAND_FILE",
+    "REGATTA_FILES",
+    "REGATTA_INSTANCE_COUNT",
+    "REGATTA_INSTANCE_ID",
+    "REGATTA_INSTANCE_IDS",
+    "REGATTA_INSTANCE_INDEX",
+    "REGATTA_RUN_ID",
+];
+
 /// Start a shell line: stdin at its end, stdout and stderr ours to read.
 #[must_use]
 pub fn start(shell: ShellLine) -> Started {
     let ShellLine { line, env, foreground } = shell;
     let session = !(foreground && io::IsTerminal::is_terminal(&io::stdin()));
     let mut command = CommandWrap::with_new("/bin/sh", |c| {
+        for name in OWN_VARIABLES {
+            c.env_remove(name);
+        }
         c.arg("-c").arg(&line).envs(env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     });
     if session {
@@ -82,28 +101,61 @@ pub fn start(shell: ShellLine) -> Started {
         Err(error) => return Started::not_run(line, &error),
     };
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+    let group = Arc::new(Group { pid, session, state: AtomicU8::new(RUNS) });
     let stdout = child.stdout().take().expect("it was asked for as a pipe");
     let stderr = child.stderr().take().expect("it was asked for as a pipe");
-    // Once it was waited for, its number may be another's.
-    let gone = Arc::new(AtomicBool::new(false));
-    let alive = Arc::clone(&gone);
-    let end = move |force| {
-        let signal = match force {
-            Force::Term => Signal::SIGTERM,
-            Force::Kill => Signal::SIGKILL,
-        };
-        if let Some(pid) = pid.filter(|_| !alive.load(Ordering::Relaxed)) {
-            // An error means that it has just ended.
-            let _ = if session { killpg(pid, signal) } else { kill(pid, signal) };
-        }
-    };
+    let ender = Arc::clone(&group);
     let ended = async move {
-        // Not the session's: what forked away and lives on is not waited for.
         let status = child.into_inner().wait().await;
-        gone.store(true, Ordering::Relaxed);
+        group.settle().await;
         status.map_or_else(|error| How::NotRun(error.to_string()), how)
     };
-    Started { line, stdout: Box::new(stdout), stderr: Box::new(stderr), ended: Box::pin(ended), end: Box::new(end) }
+    let end = Box::new(move |force| ender.end(force));
+    Started { line, stdout: Box::new(stdout), stderr: Box::new(stderr), ended: Box::pin(ended), end }
+}
+
+/// The processes of one shell line.
+struct Group {
+    pid: Option<Pid>,
+    /// They have a session of their own, whose number is the shell's.
+    session: bool,
+    state: AtomicU8,
+}
+
+/// The states of a [`Group`], in the order in which they come.
+const RUNS: u8 = 0;
+const TERMINATED: u8 = 1;
+const KILLED: u8 = 2;
+const GONE: u8 = 3;
+
+impl Group {
+    fn end(&self, force: Force) {
+        let (signal, state) = match force {
+            Force::Term => (Signal::SIGTERM, TERMINATED),
+            Force::Kill => (Signal::SIGKILL, KILLED),
+        };
+        // Once all is over, the number may be another's.
+        if self.state.fetch_max(state, Ordering::Relaxed) < GONE {
+            // An error means that it has just ended.
+            let _ = self.signal(Some(signal));
+        }
+    }
+
+    fn signal(&self, signal: Option<Signal>) -> nix::Result<()> {
+        let Some(pid) = self.pid else { return Ok(()) };
+        if self.session { killpg(pid, signal) } else { kill(pid, signal) }
+    }
+
+    /// The shell was waited for. What forked away and lives on is nobody's business, unless it was to be ended: a shell
+    /// may die of TERM at once while its command traps it. As long as the group has a member, its number is not reused,
+    /// so it can still get its KILL.
+    async fn settle(&self) {
+        while self.session && self.state.load(Ordering::Relaxed) == TERMINATED && self.signal(None).is_ok() {
+            // Nothing tells of the end of a group that is not ours to wait for; the KILL bounds this.
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.state.store(GONE, Ordering::Relaxed);
+    }
 }
 
 fn how(status: ExitStatus) -> How {
@@ -212,11 +264,29 @@ pub struct Captured {
 }
 
 /// Run a shell line to its end and keep what it says: for callouts that say little.
-pub async fn capture(shell: ShellLine) -> Captured {
+///
+/// # Errors
+/// With the signal that came; the callout was ended.
+pub async fn capture(shell: ShellLine, signals: &mut Signals) -> Result<Captured, Interrupt> {
     let mut stdout = Kept::default();
     let mut stderr = Kept::default();
-    let ending = attend(start(shell), &mut stdout, &mut stderr).await;
-    Captured { stdout: stdout.0.to_vec(), stderr: stderr.0.to_vec(), ending }
+    let mut started = start(shell);
+    let mut end = std::mem::replace(&mut started.end, Box::new(|_| ()));
+    let mut attended = Box::pin(attend(started, &mut stdout, &mut stderr));
+    let ending = tokio::select! {
+        ending = &mut attended => ending,
+        interrupt = signals.next() => {
+            end(Force::Term);
+            tokio::select! {
+                _ = &mut attended => {}
+                _ = signals.next() => end(Force::Kill),
+                () = sleep(GRACE) => end(Force::Kill),
+            }
+            return Err(interrupt);
+        }
+    };
+    drop(attended);
+    Ok(Captured { stdout: stdout.0.to_vec(), stderr: stderr.0.to_vec(), ending })
 }
 
 #[derive(Default)]

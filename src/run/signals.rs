@@ -35,23 +35,31 @@ impl Interrupt {
 #[derive(Debug)]
 pub struct Signals(Option<Handlers>);
 
+/// Those that are caught.
 #[derive(Debug)]
 struct Handlers {
-    int: Signal,
-    term: Signal,
-    hup: Signal,
+    int: Option<Signal>,
+    term: Option<Signal>,
+    hup: Option<Signal>,
 }
 
 impl Signals {
     /// From now on these signals do not end the process; they come out of [`Signals::next`].
     ///
+    /// One that was ignored when the process began, as HUP is under `nohup`, stays ignored.
+    ///
     /// # Errors
     /// When a handler cannot be installed.
     pub fn catch() -> io::Result<Self> {
+        let ignored = ignored();
+        let catch = |kind: SignalKind| {
+            let is_ignored = ignored & (1 << (kind.as_raw_value() - 1)) != 0;
+            (!is_ignored).then(|| signal(kind)).transpose()
+        };
         Ok(Self(Some(Handlers {
-            int: signal(SignalKind::interrupt())?,
-            term: signal(SignalKind::terminate())?,
-            hup: signal(SignalKind::hangup())?,
+            int: catch(SignalKind::interrupt())?,
+            term: catch(SignalKind::terminate())?,
+            hup: catch(SignalKind::hangup())?,
         })))
     }
 
@@ -65,10 +73,25 @@ impl Signals {
     pub async fn next(&mut self) -> Interrupt {
         let Some(Handlers { int, term, hup }) = &mut self.0 else { return std::future::pending().await };
         tokio::select! {
-            Some(()) = int.recv() => Interrupt::Int,
-            Some(()) = term.recv() => Interrupt::Term,
-            Some(()) = hup.recv() => Interrupt::Hup,
-            else => std::future::pending().await,
+            () = receive(int) => Interrupt::Int,
+            () = receive(term) => Interrupt::Term,
+            () = receive(hup) => Interrupt::Hup,
         }
     }
+}
+
+async fn receive(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
+/// The signals that this process ignores, a bit for each; none where the system does not say.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
