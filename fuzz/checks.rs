@@ -1,6 +1,10 @@
 //! What must hold for any bytes; the fuzz targets and `tests/wire_corpus.rs` call the same functions.
 
+use std::path::Path;
+
+use regatta::config::{Commands, Config};
 use regatta::event::{Stamp, TestEvent};
+use regatta::template::{DISPOSE, Template, Value, Values};
 use regatta::wire::v1::Reader;
 use regatta::wire::{Item, Scanner, encode, forward};
 
@@ -73,4 +77,15 @@ pub fn v1(run: &[u8]) {
         }
     }
     assert_eq!(open, None, "left open");
+}
+
+/// Any text is read or refused, each value can be asked for, and the templates in it can be rendered.
+pub fn config(text: &[u8]) {
+    let Ok(config) = Config::parse(text, Path::new(".testr.conf")) else { return };
+    for key in config.keys() {
+        let Ok(Some(value)) = config.get(key) else { continue };
+        let words = Values::new(DISPOSE).with("INSTANCE_IDS", Value::Words(vec!["n1", "it's \"two\""]));
+        Template::parse(&value).render(&words);
+    }
+    let _ = Commands::from_config(&config);
 }

@@ -2,6 +2,8 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| {
-    let _ = regatta::config::Config::parse(text, std::path::Path::new(".testr.conf"));
-});
+#[path = "../checks.rs"]
+#[expect(dead_code, reason = "shared by all targets")]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|text: &[u8]| checks::config(text));

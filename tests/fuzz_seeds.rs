@@ -79,6 +79,11 @@ fn the_seeds_hold() {
             checks::v1(&seed[..end]);
         }
     }
+    for seed in seeds("config") {
+        for end in 0..=seed.len() {
+            checks::config(&seed[..end]);
+        }
+    }
 }
 
 proptest! {
@@ -92,5 +97,10 @@ proptest! {
     #[test]
     fn changed_runs_hold(seed in any::<Index>(), changes in vec(change(), 0..8)) {
         checks::v1(&changed(&seeds("v1"), seed, &changes));
+    }
+
+    #[test]
+    fn changed_configurations_hold(seed in any::<Index>(), changes in vec(change(), 0..8)) {
+        checks::config(&changed(&seeds("config"), seed, &changes));
     }
 }
