@@ -1,4 +1,4 @@
-//! What must hold for any bytes; the fuzz targets and `tests/wire_corpus.rs` call the same functions.
+//! What must hold for any bytes; the fuzz targets and `tests/fuzz_seeds.rs` call the same functions.
 
 use std::path::Path;
 
@@ -85,7 +85,7 @@ pub fn config(text: &[u8]) {
     for key in config.keys() {
         let Ok(Some(value)) = config.get(key) else { continue };
         let words = Values::new(DISPOSE).with("INSTANCE_IDS", Value::Words(vec!["n1", "it's \"two\""]));
-        Template::parse(&value).render(&words);
+        let _ = Template::parse(&value).render(&words);
     }
     let _ = Commands::from_config(&config);
 }
