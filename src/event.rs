@@ -329,6 +329,8 @@ pub struct RunEnd {
     pub at: Stamp,
     /// The run was a part of the whole: tests that are not in it keep their place among the failing ones.
     pub partial: bool,
+    /// A signal ended it early.
+    pub interrupted: bool,
     /// The number that it was stored under.
     pub id: Option<u64>,
     /// The counts of the run before, for the differences in the summary.

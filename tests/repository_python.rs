@@ -116,7 +116,14 @@ for spec in {specs:?}:
         for (spec, n) in specs.iter().zip(0..) {
             inserter.test(&test(spec, n)).unwrap();
         }
-        let mut end = RunEnd { at: Stamp::default(), partial, id: None, previous: None, counts: Counts::default() };
+        let mut end = RunEnd {
+            at: Stamp::default(),
+            partial,
+            interrupted: false,
+            id: None,
+            previous: None,
+            counts: Counts::default(),
+        };
         inserter.finish(&mut end).unwrap();
         end.id.unwrap()
     }
@@ -270,8 +277,14 @@ fn both_change_one_file_of_times_by_turns() {
                 test.stop = Some(test.start + chrono::TimeDelta::nanoseconds((time * 1e9).round() as i64));
                 inserter.test(&test).unwrap();
             }
-            let mut end =
-                RunEnd { at: Stamp::default(), partial: true, id: None, previous: None, counts: Counts::default() };
+            let mut end = RunEnd {
+                at: Stamp::default(),
+                partial: true,
+                interrupted: false,
+                id: None,
+                previous: None,
+                counts: Counts::default(),
+            };
             inserter.finish(&mut end).unwrap();
         }
         model.extend(times.into_iter().map(|(id, time)| (TestId::from(&*id), time)));

@@ -79,7 +79,7 @@ fn a_signal_while_tests_run_stores_what_came_as_a_part() {
         let outcome = run.dies_of(number);
         outcome.says(&["regatta: interrupted\n"]).prints(&[
             "Ran 1 (-3) tests",
-            "PASSED (id=1)\n",
+            "INTERRUPTED (id=1)\n",
             "running=dispose i2\n",
         ]);
         assert!(!outcome.stderr().contains("gave no result"), "{outcome}");
@@ -98,7 +98,7 @@ fn a_signal_ends_all_workers_and_starts_no_other() {
     ready.wait();
     ready.wait();
     run.signal("TERM");
-    run.dies_of(15).prints(&["PASSED (id=0)\n"]);
+    run.dies_of(15).prints(&["INTERRUPTED (id=0)\n"]);
     sandbox.logged_at_once(&[
         "concurrency",
         "provision 2",
@@ -208,7 +208,7 @@ fn the_second_signal_kills_at_once() {
         run.signal("INT");
         assert_eq!(ready.wait(), "signalled");
         run.signal("TERM");
-        run.dies_of(2).prints(&["PASSED (id=0)\n"]);
+        run.dies_of(2).prints(&["INTERRUPTED (id=0)\n"]);
         sandbox.logged(&["provision 1", "execute i1 [] -- suite", "dispose i1"]);
         first.elapsed()
     });

@@ -39,7 +39,14 @@ pub(super) fn load(context: &Context, args: &Load) -> Result<Exit, Error> {
         load_stream(WorkerId(n), stream, &mut merge, &mut report)
             .map_err(|e| e.hint(format!("in {}", path.display())))?;
     }
-    let mut end = RunEnd { at: Utc::now(), partial: args.partial, id: None, previous: None, counts: Counts::default() };
+    let mut end = RunEnd {
+        at: Utc::now(),
+        partial: args.partial,
+        interrupted: false,
+        id: None,
+        previous: None,
+        counts: Counts::default(),
+    };
     report.finish(&mut end)?;
     report.pause(Pause::End)?;
     Ok(if args.subunit { Exit::Passed } else { Exit::of(&end.counts) })

@@ -141,7 +141,7 @@ fn replay(
         let at = event.time.unwrap_or(now);
         sink.event(&RunEvent::Test { event, at })?;
     }
-    let mut end = RunEnd { at: now, partial: false, id, previous, counts: Counts::default() };
+    let mut end = RunEnd { at: now, partial: false, interrupted: false, id, previous, counts: Counts::default() };
     sink.finish(&mut end)?;
     sink.pause(Pause::End)?;
     Ok(end.counts)

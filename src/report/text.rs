@@ -4,7 +4,6 @@ use chrono::TimeDelta;
 
 use super::details;
 use super::stdout::Stdout;
-use crate::event::Counts;
 use crate::event::{FinishedTest, Pause, RunEnd, RunEvent, Sink, SinkError, Status};
 
 /// The sink.
@@ -54,7 +53,7 @@ impl Sink for Text {
 
     fn finish(&mut self, end: &mut RunEnd) -> Result<(), SinkError> {
         if !self.quiet {
-            self.out.text(&summary(&end.counts, end.id, end.previous.as_ref())).map_err(cannot_print)?;
+            self.out.text(&summary(end)).map_err(cannot_print)?;
         }
         Ok(())
     }
@@ -77,8 +76,11 @@ fn failure(test: &FinishedTest, details: &str) -> String {
 }
 
 /// The last two lines. Differences are against the run before; skips have none.
-#[must_use]
-pub(super) fn summary(counts: &Counts, id: Option<u64>, previous: Option<&Counts>) -> String {
+///
+/// A run that a signal ended neither passed nor failed: testr has no word for it, as it counts what ran as failed.
+fn summary(end: &RunEnd) -> String {
+    let RunEnd { counts, id, previous, .. } = end;
+    let previous = previous.as_ref();
     let mut text = String::new();
     if counts.tests != 0 {
         let delta = previous.map_or(0, |previous| counts.tests - previous.tests);
@@ -94,8 +96,12 @@ pub(super) fn summary(counts: &Counts, id: Option<u64>, previous: Option<&Counts
     if !text.is_empty() {
         text.push('\n');
     }
-    text += if counts.passed() { "PASSED" } else { "FAILED" };
-    let mut values: Vec<String> = id.map(|id| format!("id={id}")).into_iter().collect();
+    text += match (counts.passed(), end.interrupted) {
+        (false, _) => "FAILED",
+        (true, true) => "INTERRUPTED",
+        (true, false) => "PASSED",
+    };
+    let mut values: Vec<String> = id.iter().map(|id| format!("id={id}")).collect();
     if counts.failures > 0 {
         let before = previous.map_or(counts.failures, |previous| previous.failures);
         let delta = i64::try_from(counts.failures).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
@@ -126,15 +132,27 @@ fn seconds(time: TimeDelta) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Stamp;
+    use crate::event::{Counts, Stamp};
 
     fn counts(tests: i64, failures: u64, skips: u64, ms: i64) -> Counts {
         let at = |ms| Stamp::from_timestamp_millis(ms);
         Counts { tests, failures, skips, first: at(0), last: at(ms) }
     }
 
+    fn end(counts: &Counts, previous: Option<&Counts>) -> RunEnd {
+        let (counts, previous) = (counts.clone(), previous.cloned());
+        RunEnd { at: Stamp::default(), partial: false, interrupted: false, id: Some(1), previous, counts }
+    }
+
     fn check(now: &Counts, previous: Option<&Counts>, expected: &str) {
-        assert_eq!(summary(now, Some(1), previous), expected);
+        assert_eq!(summary(&end(now, previous)), expected);
+    }
+
+    #[test]
+    fn an_interrupted_run_did_not_pass() {
+        let shown = |failures| summary(&RunEnd { interrupted: true, ..end(&counts(2, failures, 0, 0), None) });
+        assert_eq!(shown(0), "Ran 2 tests\nINTERRUPTED (id=1)\n");
+        assert_eq!(shown(1), "Ran 2 tests\nFAILED (id=1, failures=1)\n");
     }
 
     #[test]

@@ -169,8 +169,9 @@ impl Session {
             Outcome::Ran => {}
             other => return Err(self.not_reached(other)),
         }
-        let partial = partial || self.supervisor.is_stopped();
-        let end = RunEnd { at: Utc::now(), partial, id: None, previous: None, counts: Counts::default() };
+        let interrupted = self.supervisor.is_stopped();
+        let partial = partial || interrupted;
+        let end = RunEnd { at: Utc::now(), partial, interrupted, id: None, previous: None, counts: Counts::default() };
         Ok(self.outlet.finish(end).await?)
     }
 

@@ -68,7 +68,7 @@ fn test(spec: &str) -> FinishedTest {
 }
 
 fn end(partial: bool) -> RunEnd {
-    RunEnd { at: Stamp::default(), partial, id: None, previous: None, counts: Counts::default() }
+    RunEnd { at: Stamp::default(), partial, interrupted: false, id: None, previous: None, counts: Counts::default() }
 }
 
 #[test]
