@@ -1,4 +1,4 @@
-//! Many workers' streams into one stream of events.  [pure]
+//! Many workers' streams into one stream of events.  (pure)
 //!
 //! Each worker's packets get its tag (`worker-N`) and route code (`N`, or `N/` before a route that is there already),
 //! as in testr. What testr adds itself is added here: the failed tests `subunit.parser` for a damaged packet and

@@ -1,4 +1,4 @@
-//! The fold of a run's events into counts and a verdict, as testr's summary counts.  [pure]
+//! The fold of a run's events into counts and a verdict, as testr's summary counts.  (pure)
 //!
 //! Fed by [`crate::report`] with every event and every finished test; it keeps nothing of single tests.
 

@@ -145,10 +145,10 @@ fn pure_files_are_pure() {
                 complaints.push(format!("{}:{}: a pure file names {name}", source.path.display(), n + 1));
             }
         }
-        if !source.text.lines().take_while(|line| line.starts_with("//!")).any(|line| line.contains("[pure]"))
+        if !source.text.lines().take_while(|line| line.starts_with("//!")).any(|line| line.contains("(pure)"))
             && source.path.file_name().is_some_and(|name| name == "mod.rs" || source.path.components().count() == 2)
         {
-            complaints.push(format!("{}: its page does not say [pure]", source.path.display()));
+            complaints.push(format!("{}: its page does not say (pure)", source.path.display()));
         }
     }
     report(&complaints);

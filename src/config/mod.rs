@@ -1,5 +1,5 @@
 //! `.testr.conf`: its text becomes a [`Config`], in the dialect of Python's `configparser.ConfigParser`, since that is
-//! what testr reads it with and what people wrote their files for.  [pure]
+//! what testr reads it with and what people wrote their files for.  (pure)
 //!
 //! Opens no file and starts nothing: bytes come in, strings go out. Called by the commands.
 

@@ -1,6 +1,6 @@
 //! What is kept and shown of a run.
 //!
-//! [`Report`] is the one sink that a run is handed. It puts each test's events together ([`open_tests`]), counts
+//! [`Report`] is the one sink that a run is handed. It puts each test's events together ([`OpenTests`]), counts
 //! ([`crate::summary`]), and tells its own sinks in a fixed order: first whoever stores the run, then stdout, then
 //! stderr. No sink reads a clock, and apart from `main` nothing else in the crate prints.
 

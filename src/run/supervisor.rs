@@ -1,4 +1,4 @@
-//! Every rule about instances, batches and signals, as a state machine.  [pure]
+//! Every rule about instances, batches and signals, as a state machine.  (pure)
 //!
 //! [`Supervisor::on`] takes what happened and says what to do. It starts no process and reads no clock: the loop in
 //! [`super::Session`] performs the actions and feeds what comes of them back in, so the rules can be tried with random

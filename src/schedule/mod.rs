@@ -1,4 +1,4 @@
-//! Which tests run together, and where.  [pure]
+//! Which tests run together, and where.  (pure)
 //!
 //! [`partition`] is testr's own way: one batch for each worker, decided before the run from recorded times.
 //! Called by [`crate::commands`]; the supervisor only hands out what is decided here.

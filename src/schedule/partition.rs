@@ -1,4 +1,4 @@
-//! testr's static split: one batch a worker, from recorded times, groups never divided.  [pure]
+//! testr's static split: one batch a worker, from recorded times, groups never divided.  (pure)
 //!
 //! The result is testr's own to the last id, since people compare runs by their `worker-N`:
 //! groups whose tests all have a time go first, longest first, each to the worker with the least time so far, then

@@ -1,4 +1,4 @@
-//! Templates: shell lines with variables, `python -m subunit.run $IDOPTION`, parsed once, rendered for `sh -c`.  [pure]
+//! Templates: shell lines with variables, `python -m subunit.run $IDOPTION`, parsed once, rendered for `sh -c`.  (pure)
 //!
 //! Runs nothing and looks nothing up: every value is handed in. Called by `config` (which variables are named?) and by
 //! whoever renders the line of a command or callout.

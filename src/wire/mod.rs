@@ -1,4 +1,4 @@
-//! Bytes to events and events to bytes: subunit v2 from and to runners, subunit v1 text in stored runs.  [pure]
+//! Bytes to events and events to bytes: subunit v2 from and to runners, subunit v1 text in stored runs.  (pure)
 //!
 //! What comes from an instance is hostile until it was checked here: every bound, every length, every string. Nothing
 //! in this room opens, waits or reads a clock; it is handed bytes and gives events back, or the other way round.

@@ -1,4 +1,4 @@
-//! The lines of a `dbm.dumb` index (`times.dbm.dir`): `'key', (position, size)`.  [pure]
+//! The lines of a `dbm.dumb` index (`times.dbm.dir`): `'key', (position, size)`.  (pure)
 //!
 //! Called by [`super::dumb`] only.
 

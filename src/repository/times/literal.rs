@@ -1,5 +1,5 @@
 //! Strings as Python's `repr` writes them and its `ast.literal_eval` reads them, one byte a character (Latin-1).
-//! [pure]
+//! (pure)
 //!
 //! The lines of a `dbm.dumb` index hold their keys so: the bytes of a key, taken as Latin-1 characters, in the file's
 //! own Latin-1. Called by [`super::dumb`] only.

@@ -1,4 +1,4 @@
-//! Durations as testr writes them, `str(float)`, and as it reads them, `float(bytes)`.  [pure]
+//! Durations as testr writes them, `str(float)`, and as it reads them, `float(bytes)`.  (pure)
 //!
 //! Called by [`super::dumb`] only.
 

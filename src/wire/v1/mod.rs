@@ -1,4 +1,4 @@
-//! subunit v1, the text in which testr keeps runs: `.testrepository/N` and `failing`.  [pure]
+//! subunit v1, the text in which testr keeps runs: `.testrepository/N` and `failing`.  (pure)
 //!
 //! A test is `test: ID`, an outcome line, and between ` [ multipart` and `]` its files, chunked as HTTP does it; `time:`
 //! and `tags:` lines stand between (subunit's README, "Version 1"). Files of testr and of other writers are read, ours
