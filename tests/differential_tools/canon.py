@@ -45,29 +45,35 @@ class Canon:
         if step.parallel and self.by_worker and (step.set_order or ran & self.unstable):
             self.by_worker = False
             self.reasons.add("ids in set order, in parallel" if step.set_order else "split by times of the present")
+        race = False
         for one, names in zip(seen, new):
             for name in names:
-                workers, latest = {}, {}
-                for id, _, tags, _, start, stop in decode.stored(one["files"][name]):
-                    workers.setdefault(id, set()).update(t for t in tags if re.fullmatch(r"worker-\d", t))
+                workers, latest, failed = {}, {}, {}
+                for id, status, tags, _, start, stop in decode.stored(one["files"][name]):
+                    workers.setdefault(id, set()).update(t for t in tags if re.fullmatch(r"worker-[0-8]", t))
+                    failed.setdefault(id, set()).add(status == "fail")
                     latest[id] = latest.get(id, False) or "now" in (start, stop)
                 if any(latest.values()):
                     self.present_runs.add(name)
                 for id, now in latest.items():
                     if len(workers[id]) > 1 and (step.parallel or step.command == "load"):
                         self.racing.add(id)
+                        race = race or len(failed[id]) > 1
                     (self.unstable.add if now or id in self.racing else self.unstable.discard)(id)
         suite = self.project.suite
         by_batch = suite["exit"] != 0 or self.project.victim or any("die" in t for t in suite["tests"].values())
         # Which tests run together, or in which order, is not known: where results depend on it, nothing is.
-        return by_batch and bool(ran) and (step.parallel and not self.by_worker or step.set_order)
+        if by_batch and ran and (step.parallel and not self.by_worker or step.set_order):
+            return "results depend on batches that are chance"
+        return race and "workers disagree on one id"
 
     def aspects(self, step, seen):
         """The canonical observation: {aspect: plain data}."""
         self.step, self.root = step, seen["root"]
         self.instances = {i for r in seen["log"] for i in r.get("made", ())}
         latest = max((n for n in seen["files"] if n.isdigit()), key=int, default="")
-        unordered = self.unordered or step.command == "last" and latest in self.unordered_runs
+        self.unordered = self.unordered or step.command == "last" and latest in self.unordered_runs
+        self.unordered = unordered = self.unordered or step.command == "failing" and self.failing_unordered
         found = dict(exit=seen["exit"], tmp=len(seen["tmp"]), stray=len(seen["stray"]))
         if "--subunit" in step.args:
             events, text = decode.packets(seen["out"])
@@ -119,6 +125,8 @@ class Canon:
 
     def stdout(self, text, unordered, seen):
         lines = text.split("\n")
+        if lines[-1] == "":
+            lines.pop()
         blocks, at = [], 0
         while at < len(lines):
             line = lines[at]
@@ -144,7 +152,7 @@ class Canon:
                 if line:
                     blocks.append(["summary", line])
             elif line.startswith("Test id ") and at < len(lines) and lines[at].startswith("---"):
-                blocks.append(["table", self.table([line] + lines[at:])])
+                blocks.append(["table", self.table([line] + lines[at:], seen)])
                 break
             else:
                 blocks.append(["text", self.worker(line)])
@@ -182,15 +190,15 @@ class Canon:
         after = re.search(re.escape(line) + r"\n(?:PASSED|FAILED) \(id=(\d+)", text)
         return int(after.group(1)) if after else -1
 
-    def table(self, lines):
+    def table(self, lines, seen):
         """`slowest`: rows of equal times are in no order, and which of them are among the ten is chance."""
-        rows, ten = [], len(lines) == 13 and "--all" not in self.step.args
-        for line in lines[2:-1]:
+        rows, ten = [], len(lines) == 12 and "--all" not in self.step.args
+        for line in lines[2:]:
             id, _, seconds = line.rpartition(" ")
             id = id.strip()
             if id not in self.zeroed:
                 rows.append([id, "now" if id in self.unstable or id in OF_THE_TOOL else float(seconds)])
-        if self.zeroed or any(r[1] == "now" for r in rows):
+        if self.zeroed or any(id in seen["times"] for id in self.unstable | set(OF_THE_TOOL)):
             return "ten of more" if ten else repr(sorted(rows, key=repr))
         if ten:
             last = rows[-1][1]
@@ -208,6 +216,9 @@ class Canon:
         tests, text = {}, {}
         for e in events:
             route = self.route(e["route"])
+            if self.step.command == "failing" and (e["id"] in self.racing or e["id"] in OF_THE_TOOL):
+                tests[e["id"]] = [["one of several workers'"]]
+                continue
             tags = sorted({self.worker(t) for t in e["tags"]})
             if e["id"] is None and e["file"] == "stdout" and e["mime"] is None:
                 text[str(route)] = text.get(str(route), b"") + e["data"]
@@ -217,6 +228,15 @@ class Canon:
             row = [e["status"], tags, e["runnable"], e["file"], e["mime"], e["data"].decode("utf8", "backslashreplace"), e["eof"],
                    "now" if e["id"] in OF_THE_TOOL and e["at"] else e["at"]]
             tests.setdefault("%s %s" % (e["id"], route), []).append(row)
+        if self.unordered and self.step.command != "run" and not self.step.files:
+            # Read from what is stored, all with the same route: whole reports in any order.
+            for key, rows in tests.items():
+                reports = [[]]
+                for row in rows:
+                    reports[-1].append(row)
+                    if row[0] not in (None, "inprogress"):
+                        reports.append([])
+                tests[key] = sorted(reports, key=repr)
         if not self.by_worker:
             # A route may stand for several workers.
             text = {k: sorted(v) for k, v in text.items()}

@@ -101,8 +101,9 @@ def command(n, step, sides, canon, project, used, lines, verbose):
     theirs = sides[0].observe(n, step.args, step.stdin, step.files)
     where = step.args.index("--") if "--" in step.args else len(step.args)
     ours = sides[1].observe(n, step.args[:where] + step.extra + step.args[where:], step.stdin, step.files)
-    if canon.learn(step, [theirs, ours]):
-        canon.reasons.add("ended: results depend on batches that are chance")
+    chance = canon.learn(step, [theirs, ours])
+    if chance:
+        canon.reasons.add("ended: " + chance)
         return False, True
     want, got = canon.aspects(step, theirs), canon.aspects(step, ours)
     said, end = rules.apply(canon, step, theirs, ours, want, got)

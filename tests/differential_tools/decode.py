@@ -1,6 +1,7 @@
 """Streams and stored runs into rows, read by python-subunit and testtools whichever tool wrote them."""
 
 import datetime
+import functools
 import io
 
 import subunit
@@ -18,6 +19,7 @@ def stamp(time):
     return "now" if time > VIRTUAL else time.isoformat()
 
 
+@functools.lru_cache(512)
 def stored(data):
     """Rows of a stored run, in its order: (id, status, tags, {file: (type, text)}, start, stop)."""
     rows = []

@@ -106,9 +106,9 @@ def callout(plan, argv):
         earlier = [r for r in logged() if r["k"] == verb]
         calls = sum(r["step"] == STEP for r in earlier)
         count = int(args[0]) + (conf["first"] if calls == 0 else 0)
-        start = sum(len(r["made"]) for r in earlier)
+        start = sum(len(r["made"]) for r in earlier if r["step"] == STEP)
         # No text order is the order of making.
-        made = ["%s-%d" % ("zyxw"[(start + n) % 4], start + n) for n in range(max(count, 1))]
+        made = ["%s-%d-%d" % ("zyxw"[(start + n) % 4], STEP, start + n) for n in range(max(count, 1))]
         log(k=verb, args=args, made=made, cwd=os.getcwd())
         sys.stdout.write(conf["between"].join(made) + "\n")
         return conf["provision_exit"] if calls == conf["provision_fails_at"] else 0
