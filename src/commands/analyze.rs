@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Exit;
 use crate::error::Error;
-use crate::event::{RunEvent, Status};
+use crate::event::{RunEnd, RunEvent, Status};
 use crate::report::table;
 use crate::repository::Repository;
 use crate::run::Session;
@@ -68,12 +68,24 @@ impl Analysis<'_> {
             if self.session.interrupt().is_some() {
                 break;
             }
-            // A test that is gone did not pass.
-            if end.counts.passed() && end.counts.tests > 0 {
+            if end.counts.passed() && self.has_result(&end, &id)? {
                 spurious.push(id);
             }
         }
         Ok(spurious)
+    }
+
+    /// Whether this test is in this run. One that is gone did not pass; one with a tag of `filter_tags` did, though it is
+    /// not counted.
+    fn has_result(&self, end: &RunEnd, id: &TestId) -> Result<bool, Error> {
+        let Some(run) = end.id else { return Ok(false) };
+        for event in self.repository.run(run)? {
+            let event = event.map_err(Error::failure)?;
+            if event.id.as_deref() == Some(id.as_str()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What makes `id` fail, among the tests before it; nothing when a signal came.
@@ -108,7 +120,7 @@ impl Analysis<'_> {
     }
 
     /// One run, on one worker, in this order; stored as a partial one.
-    async fn run(&mut self, ids: Vec<TestId>) -> Result<crate::event::RunEnd, Error> {
+    async fn run(&mut self, ids: Vec<TestId>) -> Result<RunEnd, Error> {
         let batch = Batch { tests: Some(Arc::from(ids)) };
         Ok(self.session.run(vec![batch], true).await?)
     }

@@ -112,12 +112,14 @@ impl Selection<'_> {
         if self.args.analyze_isolation {
             return analyze(session, self.repository, ids.unwrap_or_default()).await;
         }
-        let rounds = self.rounds(ids)?;
         let partial = self.args.partial || self.args.failing || self.args.isolated;
         let mut exit = Exit::Passed;
         loop {
-            for round in &rounds {
-                let end = session.run(round.clone(), partial).await?;
+            // Each time anew, as in testr: by now there are times of the round before.
+            let rounds = self.rounds(ids.clone())?;
+            let is_empty = rounds.iter().all(Vec::is_empty);
+            for round in rounds {
+                let end = session.run(round, partial).await?;
                 if Exit::of(&end.counts) == Exit::Failed {
                     exit = Exit::Failed;
                 }
@@ -126,7 +128,7 @@ impl Selection<'_> {
                 }
             }
             // Without a test no round will ever fail.
-            if !self.args.until_failure || rounds.iter().all(Vec::is_empty) {
+            if !self.args.until_failure || is_empty {
                 return Ok(self.status(exit));
             }
         }

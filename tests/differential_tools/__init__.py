@@ -1,0 +1,1 @@
+"""The differential test: real testr and regatta, side by side. See ../differential."""
