@@ -73,15 +73,12 @@ pub(super) fn store_run(
     Ok(id)
 }
 
-/// Write the times of the run. The caller holds the lock. Times in a format that is left alone are no error.
+/// Write the times of the run. The caller holds the lock.
 ///
 /// # Errors
 /// When they cannot be written.
 pub(super) fn store_times(repository: &Repository, _lock: &Lock, tally: &Tally) -> Result<(), RepositoryError> {
-    match Times::open(&repository.base) {
-        Ok(times) => times.update(&tally.ids, &tally.seconds, &private_dir(repository)?),
-        Err(_) => Ok(()),
-    }
+    Times::open(&repository.base).update(&tally.ids, &tally.seconds, &private_dir(repository)?)
 }
 
 fn write_failing(

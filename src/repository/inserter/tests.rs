@@ -156,15 +156,33 @@ fn times_are_python_s_and_only_of_tests_that_ended() {
 }
 
 #[test]
-fn times_in_another_format_are_left_alone_and_the_latest_run_tells() {
+fn times_in_another_format_are_left_alone_and_ours_are_kept_beside_them() {
     let sandbox = Sandbox::new();
+    let times = |ids: &[&str]| {
+        let ids: Vec<_> = ids.iter().map(|id| crate::test_id::TestId::from(*id)).collect();
+        let mut times: Vec<_> =
+            sandbox.repository.times(&ids).unwrap().into_iter().map(|(id, time)| (id.to_string(), time)).collect();
+        times.sort_by(|a, b| a.0.cmp(&b.0));
+        times
+    };
+    sandbox.run(&["old", "a"], false);
+    for name in ["times.dbm.dat", "times.dbm.dir"] {
+        fs::remove_file(sandbox.path(name)).unwrap();
+    }
     fs::write(sandbox.path("times.dbm.db"), "theirs").unwrap();
-    sandbox.run(&["a"], false);
+    let told = sandbox.repository.unsupported_times().unwrap();
+    assert_eq!((told.format, told.instead), (crate::repository::Format::Ndbm, sandbox.path("regatta/times.dbm")));
+    assert_eq!(times(&["a", "old", "none"]), [("a".to_owned(), 0.25), ("old".to_owned(), 0.25)], "from the run");
+
+    sandbox.run(&["a"], true);
     assert_eq!(sandbox.read("times.dbm.db"), "theirs");
     assert!(!sandbox.path("times.dbm.dat").exists());
-    assert_eq!(sandbox.repository.unsupported_times().unwrap().format, crate::repository::Format::Ndbm);
-    let times = sandbox.repository.times(&["a".into(), "b".into()]).unwrap();
-    assert_eq!(times.into_iter().map(|(id, t)| (id.to_string(), t)).collect::<Vec<_>>(), [("a".to_owned(), 0.25)]);
+    assert_eq!(sandbox.names("regatta"), ["lock", "times.dbm.dat", "times.dbm.dir"]);
+    assert!(sandbox.repository.unsupported_times().is_none(), "it was said once");
+    for _ in 0..3 {
+        sandbox.run(&[], true);
+    }
+    assert_eq!(times(&["a", "old"]), [("a".to_owned(), 0.25)], "what is only in old runs is not looked for");
 }
 
 #[test]

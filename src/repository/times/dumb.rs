@@ -42,12 +42,13 @@ struct Change {
 impl Dumb {
     /// The one with this name, to which suffixes are added.
     pub(super) fn new(name: &Path) -> Self {
-        let with = |suffix: &str| {
-            let mut path = name.as_os_str().to_owned();
-            path.push(suffix);
-            PathBuf::from(path)
-        };
+        let with = |suffix: &str| super::with_suffix(name, suffix);
         Self { dat: with(".dat"), dir: with(".dir"), bak: with(".bak") }
+    }
+
+    /// Whether it was made.
+    pub(super) fn exists(&self) -> bool {
+        self.dir.exists()
     }
 
     /// See [`super::Times::read`].
