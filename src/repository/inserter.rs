@@ -114,7 +114,7 @@ impl Inserter {
 
     fn store(&self, run: &mut Run, end: &mut RunEnd) -> Result<(), SinkError> {
         if let Some(error) = run.trouble.take() {
-            return Err(unstored::keep(&self.repository, &run.path, &error));
+            return Err(unstored::keep(&self.repository, &run.path, end.partial, &error));
         }
         let lock = Lock::take(&self.repository).and_then(|lock| {
             let file = (&*run.path, &run.out.file);
@@ -124,7 +124,7 @@ impl Inserter {
         });
         let times = match lock {
             Ok(lock) => store::store_times(&self.repository, &lock, &run.tally),
-            Err(error) => return Err(unstored::keep(&self.repository, &run.path, &error)),
+            Err(error) => return Err(unstored::keep(&self.repository, &run.path, end.partial, &error)),
         };
         // Without the lock: the run before does not change any more.
         end.previous = end.id.and_then(|id| id.checked_sub(1)).and_then(|id| self.repository.counts(id).ok());

@@ -26,7 +26,7 @@ pub(super) fn create_elsewhere(name: &str) -> io::Result<(File, PathBuf)> {
 }
 
 /// The error of a run whose results are all in the file at `path`.
-pub(super) fn keep(repository: &Repository, path: &Path, error: &RepositoryError) -> SinkError {
+pub(super) fn keep(repository: &Repository, path: &Path, partial: bool, error: &RepositoryError) -> SinkError {
     let path = if is_about_number(repository, error) { in_sight(repository, path) } else { path.to_owned() };
     if !path.exists() {
         // It has its number already, and what came after that failed.
@@ -34,7 +34,7 @@ pub(super) fn keep(repository: &Repository, path: &Path, error: &RepositoryError
         return cannot_store(what, error, None);
     }
     let what = format!("the run is not stored; its results are in {}", path.display());
-    cannot_store(what, error, Some(way_out(repository, &path)))
+    cannot_store(what, error, Some(way_out(repository, &path, partial)))
 }
 
 /// An error that says what is not stored, why, and perhaps what to do.
@@ -76,16 +76,17 @@ fn in_sight(repository: &Repository, path: &Path) -> PathBuf {
 }
 
 /// How to make the file a run by hand: what the numbers are is looked up, since that is the hard part.
-fn way_out(repository: &Repository, path: &Path) -> String {
+fn way_out(repository: &Repository, path: &Path, partial: bool) -> String {
     let id = free_number(repository);
     let quoted = |path: &Path| shell_words::quote(&path.to_string_lossy()).into_owned();
     format!(
         "when that is mended, this makes it run {id}: mv {} {} && echo {} > {}\n\
-         \x20       and this brings what fails and the times up to date: regatta last --subunit | regatta load",
+         \x20       and this brings what fails and the times up to date: regatta last --subunit | regatta load{}",
         quoted(path),
         quoted(&repository.run_path(id)),
         id + 1,
-        quoted(&repository.path("next-stream"))
+        quoted(&repository.path("next-stream")),
+        if partial { " --partial" } else { "" },
     )
 }
 
