@@ -21,6 +21,9 @@ const REGATTA: &str = env!("CARGO_BIN_EXE_regatta");
 /// A directory with a `.testr.conf`, a repository and a place for temporary files.
 struct Sandbox(tempfile::TempDir);
 
+/// Files of a repository: their names and what is in them.
+type Files<'a> = &'a [(&'a str, &'a [u8])];
+
 /// What a command printed, and its exit status.
 struct Ended {
     stdout: String,
@@ -44,7 +47,7 @@ impl Sandbox {
     }
 
     /// With these files in the repository.
-    fn with(files: &[(&str, &[u8])]) -> Self {
+    fn with(files: Files) -> Self {
         let sandbox = Self::empty();
         fs::create_dir(sandbox.path("")).unwrap();
         for (name, content) in files {
@@ -180,14 +183,14 @@ fn what_old_testrs_left_is_read_and_added_to() {
     }
     // The head of a Berkeley DB hash, which Python 2 makes where it has bsddb.
     let berkeley = [&[0; 12][..], &0x0006_1561_u32.to_ne_bytes(), &[9, 0, 0, 0]].concat();
-    let kept: &[(&[(&str, &[u8])], &str)] = &[
+    let kept: &[(Files, &str)] = &[
         (&[("times.dbm.dat", &values), ("times.dbm.dir", python_2.as_bytes())], ""),
         (&[("times.dbm.dat", &values), ("times.dbm.dir", python_3.as_bytes()), ("times.dbm.bak", b"")], ""),
         (&[("times.dbm", &berkeley)], "a format that neither Python 3 nor regatta knows"),
         (&[], ""),
     ];
     for (times, note) in kept {
-        let files: &[(&str, &[u8])] =
+        let files: Files =
             &[("format", b"1\n"), ("next-stream", b"1\n"), ("0", RUN.as_bytes()), ("failing", FAILING.as_bytes())];
         let sandbox = Sandbox::with(&[files, times].concat());
         let last = sandbox.sh("regatta last", b"");
@@ -216,14 +219,14 @@ fn what_old_testrs_left_is_read_and_added_to() {
 #[test]
 fn a_truncated_run_is_read_as_far_as_it_goes() {
     for end in (0..RUN.len()).filter(|end| RUN.is_char_boundary(*end)) {
-        let files: &[(&str, &[u8])] = &[("format", b"1\n"), ("next-stream", b"1\n"), ("0", &RUN.as_bytes()[..end])];
+        let files: Files = &[("format", b"1\n"), ("next-stream", b"1\n"), ("0", &RUN.as_bytes()[..end])];
         let sandbox = Sandbox::with(files);
         let counts = sandbox.repository().counts(0).unwrap();
         let begun = RUN[..end].matches("\ntest: m.").count();
         assert!(counts.tests as usize <= begun && counts.tests as usize + 1 >= begun, "cut at {end}: {counts:?}");
     }
     let cut = RUN.find("Traceback").unwrap();
-    let files: &[(&str, &[u8])] = &[("format", b"1\n"), ("next-stream", b"1\n"), ("0", &RUN.as_bytes()[..cut])];
+    let files: Files = &[("format", b"1\n"), ("next-stream", b"1\n"), ("0", &RUN.as_bytes()[..cut])];
     let sandbox = Sandbox::with(files);
     let last = sandbox.sh("regatta last", b"");
     assert_eq!(last.status, 1, "{}{}", last.stdout, last.stderr);
