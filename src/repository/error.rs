@@ -48,6 +48,19 @@ pub enum RepositoryError {
         /// The file that it would be in.
         path: PathBuf,
     },
+    /// The database of times cannot be read or written.
+    #[error("cannot {what} {}", path.display())]
+    Times {
+        /// What was tried: `read` or `write`.
+        what: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// Another program had it, for longer than regatta waits.
+        locked: bool,
+        /// What the library for its format said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The system said no.
     #[error("cannot {what} {}", path.display())]
     Io {
@@ -76,6 +89,13 @@ impl RepositoryError {
             Self::NoSuchRun { path } => Some(format!(
                 "{} says that there should be such a run; the next `regatta run` stores one",
                 path.with_file_name("next-stream").display()
+            )),
+            Self::Times { locked: true, .. } => {
+                Some("another program holds it: try again when that has ended; nothing in it was changed".to_owned())
+            }
+            Self::Times { path, .. } => Some(format!(
+                "if it is damaged, move {} away: the next run begins new times; nothing in it was changed",
+                path.display()
             )),
             Self::Io { .. } => None,
         }

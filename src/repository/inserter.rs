@@ -1,13 +1,13 @@
 //! Storing a run while it happens: each finished test goes to a file of the run as one record, in one piece.
 //!
 //! The file is `regatta/RUN.v1` and becomes the run's own at the end. If that end never comes, or storing fails, it
-//! stays with all results that came. Prints nothing, reads no clock. Made by [`super::Repository::inserter`], called
-//! on the thread of the sinks.
+//! stays with all results that came; if it cannot be written, the results go on elsewhere ([`unstored`]) and the end
+//! says so. Prints nothing, reads no clock. Made by [`super::Repository::inserter`], called on the thread of the sinks.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytestring::ByteString;
 
@@ -19,9 +19,10 @@ use super::store::{self, Lock};
 use super::tally::Tally;
 use crate::event::{FinishedTest, Pause, RunEnd, RunEvent, Sink, SinkError, Stamp, Status};
 use crate::wire::v1;
+use out::Out;
 
-/// How much waits for the next flush at most, in bytes.
-const BUFFER: usize = 1 << 18;
+mod out;
+mod unstored;
 
 /// The sink that stores a run. After the end of one run it is ready for the next.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Inserter {
     repository: Repository,
     name: String,
     run: Option<Run>,
-    /// Writing failed once, so what is in the file is not the whole run.
+    /// Writing failed, elsewhere too, so what is in the file is not the whole run.
     is_broken: bool,
 }
 
@@ -39,6 +40,8 @@ struct Run {
     out: Out,
     path: PathBuf,
     tally: Tally,
+    /// Why the file is not in the repository.
+    trouble: Option<RepositoryError>,
 }
 
 impl Inserter {
@@ -49,31 +52,70 @@ impl Inserter {
     /// The file of the run, which is created if this is its first test.
     fn begin(&mut self) -> Result<&mut Run, SinkError> {
         if self.run.is_none() {
-            let begin = || {
+            let create = || {
                 let path = store::private_dir(&self.repository)?.join(&self.name);
                 let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-                let file = file.map_err(RepositoryError::io("create", &path))?;
-                Ok(Run { out: Out::new(file), path, tally: Tally::default() })
+                Ok((file.map_err(RepositoryError::io("create", &path))?, path))
             };
-            match begin() {
-                Ok(run) => self.run = Some(run),
-                Err(error) => {
-                    self.is_broken = true;
-                    return Err(cannot_store("no result of this run is stored".to_owned(), error));
-                }
-            }
+            let ((file, path), trouble) = match create() {
+                Ok(made) => (made, None),
+                Err(error) => match unstored::create_elsewhere(&self.name) {
+                    Ok(made) => (made, Some(error)),
+                    Err(_) => {
+                        self.is_broken = true;
+                        let what = "no result of this run is stored".to_owned();
+                        return Err(unstored::cannot_store(what, &error, None));
+                    }
+                },
+            };
+            self.run = Some(Run { out: Out::new(file), path, tally: Tally::default(), trouble });
         }
         Ok(self.run.as_mut().expect("it was just made"))
     }
 
-    /// Nothing that comes later makes the file whole again. Results already in it stay.
-    fn give_up(&mut self, error: io::Error) -> SinkError {
-        self.is_broken = true;
-        let path = self.run.as_ref().map_or_else(|| self.repository.path("regatta"), |run| run.path.clone());
-        SinkError { what: format!("cannot write {}; the results before this are in it", path.display()), source: error }
+    /// The file could not be written after `end`: go on elsewhere, with the results before that.
+    fn go_elsewhere(&mut self, error: io::Error, end: u64) -> Result<(), SinkError> {
+        let run = self.run.as_mut().expect("it was being written");
+        let moved = match run.trouble {
+            // It is elsewhere.
+            Some(_) => Err(()),
+            None => unstored::create_elsewhere(&self.name)
+                .and_then(|(file, path)| match run.out.move_to(file, end) {
+                    Ok(()) => Ok(path),
+                    Err(error) => fs::remove_file(&path).and(Err(error)),
+                })
+                .map_err(drop),
+        };
+        match moved {
+            Ok(path) => {
+                let old = std::mem::replace(&mut run.path, path);
+                // All of it is in the new one. If it can't be removed there are two.
+                let _ = fs::remove_file(&old);
+                run.trouble = Some(RepositoryError::io("write", &old)(error));
+                Ok(())
+            }
+            // Nothing that comes later makes the file whole again. Results already in it stay.
+            Err(()) => {
+                self.is_broken = true;
+                let what = format!("cannot write {}; the results before this are in it", run.path.display());
+                Err(SinkError { what, source: error })
+            }
+        }
+    }
+
+    /// Write what waits to the file, here or elsewhere.
+    fn flush(&mut self) -> Result<(), SinkError> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        let Err(error) = run.out.flush() else { return Ok(()) };
+        let end = run.out.position();
+        self.go_elsewhere(error, end)?;
+        self.flush()
     }
 
     fn store(&self, run: &mut Run, end: &mut RunEnd) -> Result<(), SinkError> {
+        if let Some(error) = run.trouble.take() {
+            return Err(unstored::keep(&self.repository, &run.path, end.partial, &error));
+        }
         let lock = Lock::take(&self.repository).and_then(|lock| {
             let file = (&*run.path, &run.out.file);
             let id = store::store_run(&self.repository, &lock, file, &mut run.tally, end.partial)?;
@@ -82,11 +124,14 @@ impl Inserter {
         });
         let times = match lock {
             Ok(lock) => store::store_times(&self.repository, &lock, &run.tally),
-            Err(error) => return Err(cannot_store(results_in(&run.path, &self.repository), error)),
+            Err(error) => return Err(unstored::keep(&self.repository, &run.path, end.partial, &error)),
         };
         // Without the lock: the run before does not change any more.
         end.previous = end.id.and_then(|id| id.checked_sub(1)).and_then(|id| self.repository.counts(id).ok());
-        times.map_err(|error| cannot_store("the run is stored, but how long its tests took is not".to_owned(), error))
+        times.map_err(|error| {
+            let what = "the run is stored, but how long its tests took is not".to_owned();
+            unstored::cannot_store(what, &error, None)
+        })
     }
 }
 
@@ -100,23 +145,23 @@ impl Sink for Inserter {
         if test.status == Some(Status::Exists) || self.is_broken {
             return Ok(());
         }
-        let run = self.begin()?;
-        let start = run.out.position();
-        match v1::write_test(&mut run.out, test) {
-            Ok(()) => {
-                let place = Place::Run(start..run.out.position());
-                run.tally.count(test, written_id(&test.id), place);
-                Ok(())
+        loop {
+            let run = self.begin()?;
+            let start = run.out.position();
+            match v1::write_test(&mut run.out, test) {
+                Ok(()) => {
+                    let place = Place::Run(start..run.out.position());
+                    run.tally.count(test, written_id(&test.id), place);
+                    return Ok(());
+                }
+                // Elsewhere, and again; when that fails too it is an error.
+                Err(error) => self.go_elsewhere(error, start)?,
             }
-            Err(error) => Err(self.give_up(error)),
         }
     }
 
     fn pause(&mut self, _: Pause) -> Result<(), SinkError> {
-        match &mut self.run {
-            Some(run) if !self.is_broken => run.out.flush().map_err(|error| self.give_up(error)),
-            _ => Ok(()),
-        }
+        if self.is_broken { Ok(()) } else { self.flush() }
     }
 
     fn finish(&mut self, end: &mut RunEnd) -> Result<(), SinkError> {
@@ -162,75 +207,6 @@ fn written_id(id: &ByteString) -> Option<Vec<u8>> {
     v1::write_test(&mut record, &test).ok()?;
     let record = Records::new(&*record).next()?.ok()?;
     (record.id != **id.as_bytes()).then_some(record.id)
-}
-
-/// Where the results are after storing failed: in the run's file, unless that has its number already.
-fn results_in(path: &Path, repository: &Repository) -> String {
-    let path = if path.exists() { path.display() } else { repository.base.display() };
-    format!("the run is not stored; its results are in {path}")
-}
-
-fn cannot_store(what: String, error: RepositoryError) -> SinkError {
-    // The kind lets the caller tell a full disk from others.
-    let kind = match &error {
-        RepositoryError::Io { source, .. } => source.kind(),
-        _ => io::ErrorKind::Other,
-    };
-    SinkError { what, source: io::Error::new(kind, error) }
-}
-
-/// A file that is written in large pieces, and what waits to be.
-#[derive(Debug)]
-struct Out {
-    file: File,
-    buffer: Vec<u8>,
-    written: u64,
-}
-
-impl Out {
-    fn new(file: File) -> Self {
-        Self { file, buffer: Vec::with_capacity(BUFFER), written: 0 }
-    }
-
-    /// How many bytes it has, waiting ones too.
-    fn position(&self) -> u64 {
-        self.written + self.buffer.len() as u64
-    }
-}
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.buffer.len() + bytes.len() > BUFFER {
-            self.flush()?;
-        }
-        if bytes.len() >= BUFFER {
-            let n = self.file.write(bytes)?;
-            self.written += n as u64;
-            return Ok(n);
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    /// To the system, not to the disk.
-    fn flush(&mut self) -> io::Result<()> {
-        let mut done = 0;
-        let result = loop {
-            if done == self.buffer.len() {
-                break Ok(());
-            }
-            match self.file.write(&self.buffer[done..]) {
-                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => done += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-        };
-        // What was written before an error must not be written again.
-        self.buffer.drain(..done);
-        self.written += done as u64;
-        result
-    }
 }
 
 #[cfg(test)]

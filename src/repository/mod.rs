@@ -32,6 +32,9 @@ pub use error::RepositoryError;
 pub use inserter::Inserter;
 pub use times::{Format, UnsupportedTimes};
 
+/// How many runs are read for times that are not to be had otherwise: a bound to the work, and some partial runs.
+const RUNS_FOR_TIMES: u64 = 3;
+
 /// A repository of test runs.
 #[derive(Clone, Debug)]
 pub struct Repository {
@@ -149,7 +152,7 @@ impl Repository {
     }
 
     /// How long tests took when they last ran, in seconds; those that are not known are left out. Where `times.dbm` is
-    /// in a format that is not read, the latest run tells.
+    /// in a format that is not written, the latest runs tell what is not known otherwise.
     ///
     /// # Errors
     /// When the files are there and cannot be read.
@@ -158,18 +161,21 @@ impl Repository {
         for id in ids {
             table.intern(id.as_str().as_bytes());
         }
-        let seconds = match Times::open(&self.base) {
-            Ok(times) => times.read(&table)?,
-            Err(_) => self.times_of_latest_run(&table)?,
-        };
+        let times = Times::open(&self.base);
+        let mut seconds = times.read(&table)?;
+        if times.unsupported().is_some() {
+            self.fill_times_from_runs(&table, &mut seconds)?;
+        }
         let seconds_of = |id: &TestId| seconds[table.find(id.as_str().as_bytes())? as usize];
         Ok(ids.iter().filter_map(|id| Some((id.clone(), seconds_of(id)?))).collect())
     }
 
-    /// Whether `times.dbm` is in a format that is neither read nor written: something that the user should be told.
+    /// Whether `times.dbm` is in a format that is not written: something that the user should be told, until the first
+    /// run has stored its times beside it.
     #[must_use]
     pub fn unsupported_times(&self) -> Option<UnsupportedTimes> {
-        Times::open(&self.base).err()
+        let times = Times::open(&self.base);
+        times.unsupported().filter(|_| !times.has_begun()).cloned()
     }
 
     /// A sink that stores runs. `run` is a name for them that no other regatta has; it becomes part of a file's name.
@@ -178,23 +184,37 @@ impl Repository {
         Inserter::new(self.clone(), run)
     }
 
-    fn times_of_latest_run(&self, ids: &IdTable) -> Result<Vec<Option<f64>>, RepositoryError> {
-        let mut seconds = vec![None; ids.len()];
-        let Some(latest) = self.count()?.checked_sub(1) else { return Ok(seconds) };
-        // v1 text has one test at a time.
-        let mut start: Option<Stamp> = None;
-        self.read_run(latest, |event| match event.status {
-            Some(Status::InProgress) => start = event.time,
-            Some(_) => {
-                let number = event.id.as_ref().and_then(|id| ids.find(id.as_bytes()));
-                let took = event.time.zip(start.take()).map(|(stop, start)| (stop - start).as_seconds_f64());
-                if let (Some(number), Some(took)) = (number, took) {
-                    seconds[number as usize] = Some(took);
+    /// Fill in what the latest runs know of ids that have no time yet. A run that is missing knows nothing.
+    fn fill_times_from_runs(&self, ids: &IdTable, seconds: &mut [Option<f64>]) -> Result<(), RepositoryError> {
+        let count = self.count()?;
+        let mut left = seconds.iter().filter(|time| time.is_none()).count();
+        for run in (count.saturating_sub(RUNS_FOR_TIMES)..count).rev().filter(|run| self.run_path(*run).exists()) {
+            if left == 0 {
+                break;
+            }
+            // v1 text has one test at a time.
+            let mut start: Option<Stamp> = None;
+            let mut found = HashMap::new();
+            self.read_run(run, |event| match event.status {
+                Some(Status::InProgress) => start = event.time,
+                Some(_) => {
+                    let number = event.id.as_ref().and_then(|id| ids.find(id.as_bytes()));
+                    let took = event.time.zip(start.take()).map(|(stop, start)| (stop - start).as_seconds_f64());
+                    if let (Some(number), Some(took)) = (number, took) {
+                        found.insert(number, took);
+                    }
+                }
+                None => {}
+            })?;
+            for (number, took) in found {
+                let time = &mut seconds[number as usize];
+                if time.is_none() {
+                    *time = Some(took);
+                    left -= 1;
                 }
             }
-            None => {}
-        })?;
-        Ok(seconds)
+        }
+        Ok(())
     }
 
     fn read_run(&self, id: u64, mut each: impl FnMut(&TestEvent)) -> Result<(), RepositoryError> {

@@ -57,11 +57,19 @@ pub(super) fn store_run(
         id += 1;
     }
     // All that takes space on the disk comes before the first rename.
-    let failing = private.join("failing.new");
-    write_failing(repository, file, tally, partial, &failing)?;
-    let next = private.join("next-stream.new");
-    write_next(&next, id + 1).map_err(RepositoryError::io("write", &next))?;
-    file.sync_data().map_err(RepositoryError::io("write", path))?;
+    let (failing, next) = (private.join("failing.new"), private.join("next-stream.new"));
+    let mut prepare = || {
+        write_failing(repository, file, tally, partial, &failing)?;
+        write_next(&next, id + 1).map_err(RepositoryError::io("write", &next))?;
+        file.sync_data().map_err(RepositoryError::io("write", path))
+    };
+    if let Err(error) = prepare() {
+        // They take room that may be what is missing.
+        for scratch in [&failing, &next] {
+            let _ = fs::remove_file(scratch);
+        }
+        return Err(error);
+    }
 
     rename(path, &repository.run_path(id))?;
     if let Err(error) = rename(&next, &repository.path("next-stream")) {
@@ -73,15 +81,12 @@ pub(super) fn store_run(
     Ok(id)
 }
 
-/// Write the times of the run. The caller holds the lock. Times in a format that is left alone are no error.
+/// Write the times of the run. The caller holds the lock.
 ///
 /// # Errors
 /// When they cannot be written.
 pub(super) fn store_times(repository: &Repository, _lock: &Lock, tally: &Tally) -> Result<(), RepositoryError> {
-    match Times::open(&repository.base) {
-        Ok(times) => times.update(&tally.ids, &tally.seconds, &private_dir(repository)?),
-        Err(_) => Ok(()),
-    }
+    Times::open(&repository.base).update(&tally.ids, &tally.seconds, &private_dir(repository)?)
 }
 
 fn write_failing(
@@ -101,7 +106,9 @@ fn write_failing(
     let write = || {
         let mut out = BufWriter::new(create_private(to)?);
         failing.write(&tally.ids, run, before.as_ref(), &mut out)?;
-        out.into_inner()?.sync_data()
+        let out = out.into_inner()?;
+        // An empty file, which is what most runs leave, is as empty without it.
+        if out.metadata()?.len() > 0 { out.sync_data() } else { Ok(()) }
     };
     write().map_err(RepositoryError::io("write", to))
 }

@@ -1,5 +1,8 @@
 //! Runs stored one after the other, as files, and what happens when storing cannot be done.
 
+use std::path::Path;
+
+use super::out::BUFFER;
 use super::*;
 use crate::attachment::Attachment;
 use crate::event::Counts;
@@ -156,15 +159,33 @@ fn times_are_python_s_and_only_of_tests_that_ended() {
 }
 
 #[test]
-fn times_in_another_format_are_left_alone_and_the_latest_run_tells() {
+fn times_in_another_format_are_left_alone_and_ours_are_kept_beside_them() {
     let sandbox = Sandbox::new();
+    let times = |ids: &[&str]| {
+        let ids: Vec<_> = ids.iter().map(|id| crate::test_id::TestId::from(*id)).collect();
+        let mut times: Vec<_> =
+            sandbox.repository.times(&ids).unwrap().into_iter().map(|(id, time)| (id.to_string(), time)).collect();
+        times.sort_by(|a, b| a.0.cmp(&b.0));
+        times
+    };
+    sandbox.run(&["old", "a"], false);
+    for name in ["times.dbm.dat", "times.dbm.dir"] {
+        fs::remove_file(sandbox.path(name)).unwrap();
+    }
     fs::write(sandbox.path("times.dbm.db"), "theirs").unwrap();
-    sandbox.run(&["a"], false);
+    let told = sandbox.repository.unsupported_times().unwrap();
+    assert_eq!((told.format, told.instead), (crate::repository::Format::Ndbm, sandbox.path("regatta/times.dbm")));
+    assert_eq!(times(&["a", "old", "none"]), [("a".to_owned(), 0.25), ("old".to_owned(), 0.25)], "from the run");
+
+    sandbox.run(&["a"], true);
     assert_eq!(sandbox.read("times.dbm.db"), "theirs");
     assert!(!sandbox.path("times.dbm.dat").exists());
-    assert_eq!(sandbox.repository.unsupported_times().unwrap().format, crate::repository::Format::Ndbm);
-    let times = sandbox.repository.times(&["a".into(), "b".into()]).unwrap();
-    assert_eq!(times.into_iter().map(|(id, t)| (id.to_string(), t)).collect::<Vec<_>>(), [("a".to_owned(), 0.25)]);
+    assert_eq!(sandbox.names("regatta"), ["lock", "times.dbm.dat", "times.dbm.dir"]);
+    assert!(sandbox.repository.unsupported_times().is_none(), "it was said once");
+    for _ in 0..3 {
+        sandbox.run(&[], true);
+    }
+    assert_eq!(times(&["a", "old"]), [("a".to_owned(), 0.25)], "what is only in old runs is not looked for");
 }
 
 #[test]
@@ -233,51 +254,97 @@ fn a_run_whose_number_was_never_counted_is_not_overwritten() {
 }
 
 #[test]
-fn when_storing_fails_the_results_stay_and_the_error_says_where() {
-    let sandbox = Sandbox::new();
-    sandbox.run(&["old!"], false);
-    fs::write(sandbox.path("next-stream"), "junk\n").unwrap();
-    let mut inserter = sandbox.repository.inserter("r1");
-    inserter.test(&test("a!")).unwrap();
-    let error = inserter.finish(&mut end(false)).unwrap_err();
-    assert!(
-        error.to_string().contains("its results are in") && error.to_string().ends_with("regatta/r1.v1"),
-        "{error}"
-    );
-    assert!(error.source.to_string().contains("next-stream should hold the number"), "{}", error.source);
-    assert!(sandbox.read("regatta/r1.v1").contains("failure: a"));
-    assert_eq!(sandbox.failing(), ["old"]);
-    assert_eq!(sandbox.names("").len(), 7, "nothing stray");
+fn a_run_without_a_number_is_kept_in_sight_with_a_way_out() {
+    for (next, why) in [(Some("junk\n"), "holds \"junk"), (Some(""), "holds \"\""), (None, "No such file")] {
+        let sandbox = Sandbox::new();
+        sandbox.run(&["old!"], false);
+        match next {
+            Some(content) => fs::write(sandbox.path("next-stream"), content).unwrap(),
+            None => fs::remove_file(sandbox.path("next-stream")).unwrap(),
+        }
+        fs::write(sandbox.path("7"), "").unwrap();
+        let mut inserter = sandbox.repository.inserter("r1");
+        inserter.test(&test("a!")).unwrap();
+        let error = inserter.finish(&mut end(false)).unwrap_err();
+        assert!(error.to_string().ends_with(".testrepository/unstored-r1.v1"), "{error}");
+        let source = error.source.to_string();
+        assert!(source.contains("next-stream") && source.contains(why), "{source}");
+        assert!(source.contains("makes it run 8: mv ") && source.contains(" && echo 9 > "), "{source}");
+        assert!(sandbox.read("unstored-r1.v1").contains("failure: a"));
+        assert_eq!(sandbox.failing(), ["old"]);
+        assert_eq!(sandbox.names("regatta"), ["lock"]);
+    }
 }
 
 #[test]
-fn when_the_file_of_the_run_cannot_be_made_the_end_says_so_too() {
+fn results_go_elsewhere_when_the_repository_takes_none() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("regatta"), "in the way").unwrap();
     let mut inserter = sandbox.repository.inserter("r1");
-    let error = inserter.test(&test("a")).unwrap_err();
-    assert!(error.source.to_string().contains("regatta/r1.v1"), "{}", error.source);
-    inserter.test(&test("b")).unwrap();
+    inserter.test(&test("a")).unwrap();
+    inserter.test(&test("b!")).unwrap();
     let mut end = end(false);
-    assert!(inserter.finish(&mut end).unwrap_err().to_string().contains("not stored"));
+    let error = inserter.finish(&mut end).unwrap_err();
     assert_eq!((end.id, &*sandbox.read("next-stream")), (None, "0\n"));
+    assert!(error.source.to_string().contains("cannot create"), "{}", error.source);
+    let text = take_elsewhere(&error);
+    assert!(text.contains("successful: a") && text.contains("failure: b"), "{text}");
+}
+
+/// What is in the file that the error says has the results. It is removed.
+#[track_caller]
+fn take_elsewhere(error: &SinkError) -> String {
+    let (_, path) = error.what.split_once("its results are in ").unwrap_or_else(|| panic!("{error}"));
+    assert!(Path::new(path).starts_with(std::env::temp_dir()), "{path}");
+    let text = fs::read_to_string(path).unwrap();
+    fs::remove_file(path).unwrap();
+    text
 }
 
 #[test]
-fn a_full_disk_keeps_what_was_written() {
+fn on_a_full_disk_results_go_elsewhere() {
     // Linux has a device that is always full.
+    let Ok(full) = OpenOptions::new().read(true).write(true).open("/dev/full") else { return };
+    for large in [false, true] {
+        let sandbox = Sandbox::new();
+        let mut inserter = sandbox.repository.inserter("r1");
+        inserter.test(&test("a")).unwrap();
+        inserter.run.as_mut().unwrap().out.file = full.try_clone().unwrap();
+        if large {
+            let mut test = test("large!");
+            test.attachments[0].body = vec![b'Q'; 3 * BUFFER].into();
+            inserter.test(&test).unwrap();
+        }
+        inserter.pause(Pause::Idle).unwrap();
+        inserter.test(&test("b!")).unwrap();
+        let error = inserter.finish(&mut end(false)).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
+        let text = take_elsewhere(&error);
+        let ids: Vec<_> = Records::new(text.as_bytes()).map(|record| record.unwrap().id).collect();
+        assert_eq!(ids, if large { vec![&b"a"[..], b"large", b"b"] } else { vec![&b"a"[..], b"b"] });
+        assert_eq!(text.matches('Q').count(), if large { 3 * BUFFER } else { 0 });
+        assert_eq!((sandbox.repository.count().unwrap(), sandbox.names("regatta").len()), (0, 0));
+    }
+}
+
+#[test]
+fn when_nothing_takes_the_results_the_error_says_which_are_there() {
     let Ok(full) = OpenOptions::new().read(true).write(true).open("/dev/full") else { return };
     let sandbox = Sandbox::new();
     let mut inserter = sandbox.repository.inserter("r1");
     inserter.test(&test("a")).unwrap();
-    inserter.run.as_mut().unwrap().out.file = full;
+    inserter.pause(Pause::Idle).unwrap();
+    let run = inserter.run.as_mut().unwrap();
+    // As if it had been moved before.
+    (run.out.file, run.trouble) = (full, Some(RepositoryError::Empty { path: "r".into() }));
+    inserter.test(&test("b")).unwrap();
     let error = inserter.pause(Pause::Idle).unwrap_err();
     assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
     assert!(error.to_string().contains("regatta/r1.v1; the results before this are in it"), "{error}");
     inserter.pause(Pause::Idle).unwrap();
     assert!(inserter.finish(&mut end(false)).unwrap_err().to_string().contains("regatta/r1.v1"));
     assert_eq!(sandbox.repository.count().unwrap(), 0);
-    assert_eq!(sandbox.names("regatta"), ["r1.v1"]);
+    assert!(sandbox.read("regatta/r1.v1").contains("successful: a"));
 }
 
 #[test]

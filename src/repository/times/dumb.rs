@@ -2,7 +2,7 @@
 //!
 //! Python keeps its values in blocks of 512 bytes and overwrites them in place, so that after a crash its index tells
 //! the lengths of old values where new ones are. A time is short, so here a new one goes into the other half of its
-//! block, and the old one is whole until the new index, synced and renamed, points to the new one. Python reads that
+//! block, and the old one is whole until the new index is renamed and points to the new one. Python reads that
 //! as its own, and a value that it overwrites stays within its block.
 //!
 //! Memory is for the ids of the caller only: the index is copied line by line. Takes no lock. Called by [`super`].
@@ -21,6 +21,9 @@ use crate::repository::id_table::{IdTable, Number};
 const BLOCK: u64 = 512;
 /// What is used of it at a time.
 const HALF: u64 = BLOCK / 2;
+/// Times with an index longer than this, in bytes, are synced to the disk. Those of some hundred tests are soon learnt
+/// anew after a power cut, and the syncs would take longer than all else that is done at the end of a run.
+const WORTH_A_SYNC: u64 = 32 << 10;
 /// The longest value that can be a time, with room for spaces: a longer one is not read.
 const LONGEST_READ: u64 = 64;
 
@@ -42,12 +45,13 @@ struct Change {
 impl Dumb {
     /// The one with this name, to which suffixes are added.
     pub(super) fn new(name: &Path) -> Self {
-        let with = |suffix: &str| {
-            let mut path = name.as_os_str().to_owned();
-            path.push(suffix);
-            PathBuf::from(path)
-        };
+        let with = |suffix: &str| super::with_suffix(name, suffix);
         Self { dat: with(".dat"), dir: with(".dir"), bak: with(".bak") }
+    }
+
+    /// Whether it was made.
+    pub(super) fn exists(&self) -> bool {
+        self.dir.exists()
     }
 
     /// See [`super::Times::read`].
@@ -101,8 +105,10 @@ impl Dumb {
         let out = File::create(&new_dir).map_err(RepositoryError::io("write", &new_dir))?;
         let mut changes = self.write_index(ids, times, had, &out).map_err(RepositoryError::io("write", &new_dir))?;
         write_values(&dat, &mut changes, times).map_err(dat_error())?;
-        dat.sync_data().map_err(dat_error())?;
-        out.sync_data().map_err(RepositoryError::io("write", &new_dir))?;
+        if out.metadata().is_ok_and(|metadata| metadata.len() > WORTH_A_SYNC) {
+            dat.sync_data().map_err(dat_error())?;
+            out.sync_data().map_err(RepositoryError::io("write", &new_dir))?;
+        }
         self.replace_index(&new_dir).map_err(RepositoryError::io("write", &self.dir))
     }
 
