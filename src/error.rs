@@ -127,7 +127,8 @@ impl From<IdError> for Error {
                 Some("filters and group_regex are Python regular expressions; quote them for the shell")
             }
             IdError::LineEnd { .. } => Some("use $IDLIST in test_id_option for such ids"),
-            IdError::NotUtf8 { .. } | IdError::Match { .. } => None,
+            IdError::Match { .. } => Some("a repeat within a repeat can be matched in too many ways; write it as one"),
+            IdError::NotUtf8 { .. } => None,
         };
         Self { hint: hint.map(str::to_owned), ..Self::failure(error) }
     }

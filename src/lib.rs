@@ -34,16 +34,18 @@
 //!
 //! ```text
 //! main -> cli, commands, error -> run, repository, report -> merge, schedule, summary, wire, config, template
-//!                                                                                       -> event, attachment, test_id
+//!                                                                              -> event, attachment, test_id, pattern
 //! ```
 //!
 //! An arrow is a permission; there are no cycles. `tests/tidy.rs` reads the sources and keeps these rules:
 //!
-//! - The rooms [`config`], [`template`], [`schedule`], [`merge`], [`summary`], [`wire`] and [`run::supervisor`] are
-//!   *pure*: no clock, no file, no process, no environment, no runtime. They can be tried with millions of inputs.
+//! - The rooms [`config`], [`template`], [`pattern`], [`schedule`], [`merge`], [`summary`], [`wire`] and
+//!   [`run::supervisor`] are *pure*: no clock, no file, no process, no environment, no runtime. They can be tried with
+//!   millions of inputs.
 //! - [`run`] knows neither [`repository`] nor [`report`]: it is handed a [`event::Sink`]. [`report`] knows nothing of
 //!   [`run`] and of tokio, and no sink reads a clock: events carry their time.
-//! - Only [`wire`] names the crate `subunit`; only [`cli`] and `main` name `clap`.
+//! - Only [`wire`] names the crate `subunit`; only [`cli`] and `main` name `clap`; only [`pattern`], and
+//!   [`test_id`] for its errors, name `fancy_regex`.
 //! - Nothing prints but `main` and [`report`].
 //!
 //! # Invariants
@@ -70,6 +72,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod merge;
+pub mod pattern;
 pub mod report;
 pub mod repository;
 pub mod run;

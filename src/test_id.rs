@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use fancy_regex::Regex;
+use crate::pattern::{self, Anchor, PatternError};
 
 /// The name of a test, as its runner lists it. Cheap to copy.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,14 +58,14 @@ pub enum IdError {
         /// The id.
         id: TestId,
     },
-    /// The pattern is not a regular expression.
-    #[error("the pattern {pattern:?} is not a regular expression")]
+    /// The pattern is not a regular expression, or not one of regatta's.
+    #[error("the pattern {pattern:?} cannot be used")]
     Pattern {
         /// As the user wrote it.
         pattern: String,
         /// What is wrong with it, and where.
         #[source]
-        source: Box<fancy_regex::Error>,
+        source: PatternError,
     },
     /// Matching took too long, or too much.
     #[error("the pattern {pattern:?} cannot be matched against the test id {id:?}")]
@@ -119,27 +119,20 @@ pub fn format_list(ids: &[TestId]) -> Result<Vec<u8>, IdError> {
 #[derive(Debug)]
 struct Pattern {
     written: String,
-    regex: Regex,
+    compiled: pattern::Pattern,
 }
 
 impl Pattern {
-    fn new(written: &str, anchored: bool) -> Result<Self, IdError> {
-        // `match` of Python is a search that may only begin at the start.
-        let anchor = if anchored { format!(r"\A(?:{written})") } else { written.to_owned() };
-        let compile = |text: &str| {
-            Regex::new(text).map_err(|e| IdError::Pattern { pattern: written.to_owned(), source: Box::new(e) })
-        };
-        // Compiled alone first, so that a bad pattern cannot be mended, or misreported, by what is put around it.
-        let plain = compile(written)?;
-        let regex = if anchored { compile(&anchor)? } else { plain };
-        Ok(Self { written: written.to_owned(), regex })
+    fn new(written: &str, anchor: Anchor) -> Result<Self, IdError> {
+        match pattern::Pattern::new(written, anchor) {
+            Ok(compiled) => Ok(Self { written: written.to_owned(), compiled }),
+            Err(source) => Err(IdError::Pattern { pattern: written.to_owned(), source }),
+        }
     }
 
     fn find<'t>(&self, id: &'t str) -> Result<Option<&'t str>, IdError> {
-        match self.regex.find(id) {
-            Ok(found) => Ok(found.map(|m| m.as_str())),
-            Err(e) => Err(IdError::Match { pattern: self.written.clone(), id: id.to_owned(), source: Box::new(e) }),
-        }
+        let failed = |source| IdError::Match { pattern: self.written.clone(), id: id.to_owned(), source };
+        self.compiled.find(id).map_err(failed)
     }
 }
 
@@ -156,7 +149,7 @@ impl Filters {
         if patterns.is_empty() {
             return Ok(None);
         }
-        let compiled = patterns.iter().map(|p| Pattern::new(p, false)).collect::<Result<_, _>>()?;
+        let compiled = patterns.iter().map(|p| Pattern::new(p, Anchor::Anywhere)).collect::<Result<_, _>>()?;
         Ok(Some(Self(compiled)))
     }
 
@@ -194,7 +187,7 @@ impl Groups {
     /// # Errors
     /// When it is not a regular expression.
     pub fn new(pattern: &str) -> Result<Option<Self>, IdError> {
-        if pattern.is_empty() { Ok(None) } else { Pattern::new(pattern, true).map(|p| Some(Self(p))) }
+        if pattern.is_empty() { Ok(None) } else { Pattern::new(pattern, Anchor::Start).map(|p| Some(Self(p))) }
     }
 
     /// The group of an id: what `re.match` finds, all of it (`group(0)`); the id itself where that is nothing.
@@ -240,6 +233,14 @@ mod tests {
         assert!(pick(&["nothing"]).is_empty());
         assert!(filters(&[]).is_none());
         assert!(Filters::new(&["(".to_owned()]).unwrap_err().to_string().contains("\"(\""));
+    }
+
+    #[test]
+    fn an_id_that_cannot_be_matched_is_an_error_and_not_out() {
+        let filters = Filters::new(&[r"^(?:(a)|a)+b\1$".to_owned()]).unwrap().unwrap();
+        let id = "a".repeat(40) + "b";
+        let error = filters.apply(ids(&[&id])).unwrap_err().to_string();
+        assert!(error.contains(&id), "{error}");
     }
 
     #[test]

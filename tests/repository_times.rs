@@ -88,8 +88,14 @@ impl Sandbox {
             let test = FinishedTest { id: (*id).into(), status, tags: vec![], start, stop, attachments: vec![] };
             inserter.test(&test).unwrap();
         }
-        let mut end =
-            RunEnd { at: Stamp::default(), partial: true, id: None, previous: None, counts: Counts::default() };
+        let mut end = RunEnd {
+            at: Stamp::default(),
+            partial: true,
+            interrupted: false,
+            id: None,
+            previous: None,
+            counts: Counts::default(),
+        };
         inserter.finish(&mut end).unwrap();
     }
 

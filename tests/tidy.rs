@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the crate, each with the rooms it may name.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("test_id", &[]),
+    ("pattern", &[]),
+    ("test_id", &["pattern"]),
     ("attachment", &[]),
     ("event", &["test_id", "attachment"]),
     ("template", &[]),
@@ -42,7 +43,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms and files without a clock, a file, a process, an environment or a runtime.
-const PURE: &[&str] = &["config", "template", "schedule", "merge", "summary", "wire", "run/supervisor"];
+const PURE: &[&str] = &["config", "template", "pattern", "schedule", "merge", "summary", "wire", "run/supervisor"];
 
 /// What a pure file never names.
 const IMPURE: &[&str] =
@@ -163,6 +164,7 @@ fn crates_are_named_where_they_belong() {
         ("clap_mangen::", &["cli"]),
         ("indicatif::", &["report"]),
         ("configparser::", &["config"]),
+        ("fancy_regex::", &["pattern", "test_id"]),
         ("tokio::", &["run", "commands"]),
         ("println!", &["main", "report"]),
         ("eprintln!", &["main", "report"]),
