@@ -61,7 +61,8 @@ class Canon:
                         race = race or len(failed[id]) > 1
                     (self.unstable.add if now or id in self.racing else self.unstable.discard)(id)
         suite = self.project.suite
-        by_batch = suite["exit"] != 0 or self.project.victim or any("die" in t for t in suite["tests"].values())
+        by_batch = suite["exit"] != 0 or self.project.victim or any("die" in t for t in suite["tests"].values()) or \
+            "filter_tags=worker-0" in self.project.testr_conf
         # Which tests run together, or in which order, is not known: where results depend on it, nothing is.
         if by_batch and ran and (step.parallel and not self.by_worker or step.set_order):
             return "results depend on batches that are chance"
@@ -198,8 +199,13 @@ class Canon:
             id = id.strip()
             if id not in self.zeroed:
                 rows.append([id, "now" if id in self.unstable or id in OF_THE_TOOL else float(seconds)])
-        if self.zeroed or any(id in seen["times"] for id in self.unstable | set(OF_THE_TOOL)):
-            return "ten of more" if ten else repr(sorted(rows, key=repr))
+        present = any(id in seen["times"] for id in self.unstable - self.zeroed | set(OF_THE_TOOL))
+        if present and "--all" not in self.step.args:
+            return "perhaps not all"
+        if self.zeroed and "--all" not in self.step.args:
+            return repr(sorted(r for r in rows if r[1] > 0))
+        if present or self.zeroed:
+            return repr(sorted(rows, key=repr))
         if ten:
             last = rows[-1][1]
             rows = [["<a tie>" if r[1] == last else r[0], r[1]] for r in rows]
@@ -238,8 +244,8 @@ class Canon:
                         reports.append([])
                 tests[key] = sorted(reports, key=repr)
         if not self.by_worker:
-            # A route may stand for several workers.
-            text = {k: sorted(v) for k, v in text.items()}
+            # A route stands for several workers, and how many there are is chance as well.
+            text = {k: sorted(set(v)) for k, v in text.items()}
         return dict(tests=dict(sorted(tests.items())), text={k: repr(v) for k, v in sorted(text.items())})
 
     # what was asked of callouts and runners

@@ -103,7 +103,7 @@ def orderly():
     project = Project(random.Random("mutate"))
     project.stamps, project.noisy, project.routed, project.attaches, project.tagged = "all", False, False, True, True
     project.ids, project.victim, project.instances, project.idlist = ["m.t%d" % n for n in range(9)], None, True, False
-    project.never_ended, project.began_and_exists = set(), set()
+    project.began_and_exists = set()
     tests = {}
     for n, id in enumerate(project.ids):
         begin = packet(id, "inprogress", n)

@@ -20,7 +20,7 @@ class Project:
     """What was decided, the plan for the suite, and the configuration."""
 
     def __init__(self, rng):
-        self.rng, self.features, self.never_ended = rng, set(), set()
+        self.rng, self.features = rng, set()
         self.began_and_exists = set()
         few = rng.random()
         count = 0 if few < 0.015 else rng.randint(1, 4) if few < 0.25 else rng.randint(4, 14)
@@ -134,7 +134,6 @@ class Project:
             said.append(packet(id, None, self.at(start), None, ("log", UTF8[0], b"only this\n"), True, route))
         if status in ("hangs", "silent"):
             self.features.add("never ends")
-            self.never_ended.add(id)
         else:
             piece, eof = final or (None, False)
             if status == "exists" and said:
@@ -178,7 +177,11 @@ class Project:
         rng = self.rng
         tests = {id: self.test(id) for id in self.ids}
         if self.ids and self.chance(0.05, "runner dies"):
-            tests[rng.choice(self.ids)]["die"] = rng.choice([["signal", 9], ["signal", 15], ["exit", 3], ["exit", 0]])
+            last = rng.choice(self.ids)
+            tests[last]["die"] = rng.choice([["signal", 9], ["signal", 15], ["exit", 3], ["exit", 0]])
+            if rng.random() < 0.6:
+                self.features.add("runner dies in a test")
+                tests[last].update(variants=[packet(last, "inprogress", self.clock).hex()], fails=[False])
         self.victim = None
         if len(self.ids) > 2 and self.chance(0.1, "a test spoils another"):
             culprit, self.victim = (self.ids[n] for n in sorted(rng.sample(range(len(self.ids)), 2)))
@@ -194,7 +197,7 @@ class Project:
             for _ in range(2):
                 listing.insert(rng.randint(0, len(listing)), rng.choice(NOISE[:3] + [
                     packet("not.listed", "success"), packet(None, None, None, None, ("warnings", UTF8[0], b"careful\n"), True)]))
-        ends, deaths = [0] * 10 + ["failed"] * 8 + [7], b""
+        ends = [0] * 10 + ["failed"] * 8 + [7]
         before = after = b""
         if self.noisy:
             before, after = rng.choice(NOISE + [b""]), rng.choice(NOISE + [b""])
@@ -203,7 +206,7 @@ class Project:
             after += packet("cut", "success", 0.0)[:-3]
             ends, self.present = [0], True
         self.suite = dict(
-            tests=tests, order=self.ids, idlist=self.ids if self.idlist else [], before=before.hex(), after=after.hex() + deaths.hex(),
+            tests=tests, order=self.ids, idlist=self.ids if self.idlist else [], before=before.hex(), after=after.hex(),
             present=self.present, exit=rng.choice(ends), stderr=rng.choice(["", "", "on stderr\n"]), listing=b"".join(listing).hex(),
             listing_exit=5 if self.chance(0.015, "listing fails") else 0,
             unknown={"gone.1": packet("gone.1", "fail", 1.0, None, ("traceback", UTF8[0], b"no such test\n")).hex()},
