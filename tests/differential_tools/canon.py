@@ -66,6 +66,9 @@ class Canon:
         # Which tests run together, or in which order, is not known: where results depend on it, nothing is.
         if by_batch and ran and (step.parallel and not self.by_worker or step.set_order):
             return "results depend on batches that are chance"
+        table = seen[0]["out"].partition(b"caused by test\n")[2]
+        if step.has("--analyze-isolation") and table.count(b"\n") > 2:
+            return "several failures are analysed in set order"
         return race and "workers disagree on one id"
 
     def aspects(self, step, seen):
