@@ -206,7 +206,8 @@ class Canon:
         if present and "--all" not in self.step.args:
             return "perhaps not all"
         if self.zeroed and "--all" not in self.step.args:
-            return repr(sorted(r for r in rows if r[1] > 0))
+            cut = float(lines[-1].split()[-1]) if ten else 0
+            return repr(sorted(["<a tie>" if r[1] == cut else r[0], r[1]] for r in rows if r[1] > 0))
         if present or self.zeroed:
             return repr(sorted(rows, key=repr))
         if ten:
