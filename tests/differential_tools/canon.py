@@ -66,6 +66,9 @@ class Canon:
         # Which tests run together, or in which order, is not known: where results depend on it, nothing is.
         if by_batch and ran and (step.parallel and not self.by_worker or step.set_order):
             return "results depend on batches that are chance"
+        table = seen[0]["out"].partition(b"caused by test\n")[2]
+        if step.has("--analyze-isolation") and table.count(b"\n") > 2:
+            return "several failures are analysed in set order"
         return race and "workers disagree on one id"
 
     def aspects(self, step, seen):
@@ -203,7 +206,8 @@ class Canon:
         if present and "--all" not in self.step.args:
             return "perhaps not all"
         if self.zeroed and "--all" not in self.step.args:
-            return repr(sorted(r for r in rows if r[1] > 0))
+            cut = float(lines[-1].split()[-1]) if ten else 0
+            return repr(sorted(["<a tie>" if r[1] == cut else r[0], r[1]] for r in rows if r[1] > 0))
         if present or self.zeroed:
             return repr(sorted(rows, key=repr))
         if ten:
