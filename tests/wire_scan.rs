@@ -186,6 +186,15 @@ fn a_stall_that_came_to_nothing_is_no_cut() {
 fn a_byte_that_ends_a_character_and_begins_a_packet_is_both() {
     check(&[hex("e697"), good(1)].concat(), "T3 P:good");
     check(&[hex("97"), good(1)].concat(), "T1 P:good");
+    // A checksum may end as if it began a character.
+    let packets = (0..).map(|n| packet(&n.to_string(), b""));
+    let before = packets.into_iter().find(|packet| matches!(packet.last(), Some(0xe1..=0xec))).unwrap();
+    let items = scan(&[before.as_slice(), &hex("80"), &good(1)].concat());
+    assert!(matches!(&items[..], [Item::Packet { .. }, Item::Text(text), Item::Packet { .. }] if text.len() == 1));
+    let (mut scanner, mut out) = (Scanner::new(), Vec::new());
+    scanner.feed(&[before.as_slice(), &hex("80")].concat(), &mut out);
+    scanner.feed(&good(1), &mut out);
+    assert_eq!(out, items);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `[pure]` Python's regular expressions (`re`, as of 3.11): read as Python reads them, matched by fancy-regex.
+//! `(pure)` Python's regular expressions (`re`, as of 3.11): read as Python reads them, matched by fancy-regex.
 //!
 //! A pattern is parsed after Python's own parser (`re/_parser.py`), with its faults and their positions, into a tree, and
 //! the tree is written anew for the engine, so that nothing depends on how alike the two languages look. What the engine

@@ -326,12 +326,12 @@ impl Scanner {
         }
         text(given, upto, told, out);
         self.told = told;
-        if given == upto {
+        if given > base {
             // A packet's bytes are no characters.
             self.before.clear();
-        } else {
-            self.before.extend_from_slice(&bytes[bytes.len().saturating_sub(BEFORE)..]);
         }
+        let since = &bytes[(given - base) as usize..];
+        self.before.extend_from_slice(&since[since.len().saturating_sub(BEFORE)..]);
         self.before.drain(..self.before.len().saturating_sub(BEFORE));
         self.base = upto;
         self.marks.forget(upto);
