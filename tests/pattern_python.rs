@@ -13,7 +13,8 @@ use std::process::{Command, Stdio};
 use regatta::pattern::{Anchor, Pattern, PatternError};
 
 /// A pattern and its ids in a line, in hexadecimal bytes. `E position`, or `O` and what `search` and `match` found in each,
-/// being `start+text` or `-`; `T` where it took too long. The first line is the version.
+/// being `start+text` or `-`; `T` where it took too long, and
+/// `B` where Python broke (`++` after a group that can be empty). The first line is the version.
 const READER: &str = r#"
 import re, signal, sys
 class TooLong(Exception): pass
@@ -30,12 +31,16 @@ for case in cases:
     signal.setitimer(signal.ITIMER_REAL, 1)
     try:
         compiled = re.compile(pattern)
-        print("O", *[shown(find(text)) for text in ids for find in (compiled.search, compiled.match)])
-    except TooLong:
-        print("T -")
     except Exception as e:
         position = getattr(e, "pos", None)
         print("E", "-" if position is None else position)
+        continue
+    try:
+        print("O", *[shown(find(text)) for text in ids for find in (compiled.search, compiled.match)])
+    except TooLong:
+        print("T -")
+    except SystemError:
+        print("B -")
     signal.setitimer(signal.ITIMER_REAL, 0)
 "#;
 
@@ -187,6 +192,7 @@ fn verdict(line: &str) -> Verdict {
     match words.next() {
         Some("E") => Verdict::Fault(words.next().and_then(|at| at.parse().ok())),
         Some("O") => Verdict::Found(words.map(found).collect()),
+        Some("B") => Verdict::Unsupported("Python breaks".to_owned()),
         _ => Verdict::TooLong,
     }
 }
@@ -416,7 +422,7 @@ impl Maker {
                 self.push(FLAGS);
                 self.text.push(':');
             }
-            36 if self.groups > 0 => {
+            36 | 37 if self.groups > 0 => {
                 let group = 1 + self.random.below(self.groups);
                 write!(self.text, "(?({group})").expect("a string takes it");
                 self.sequence(depth);
