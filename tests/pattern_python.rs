@@ -47,9 +47,6 @@ for case in cases:
 /// The oldest Python with the language that regatta reads.
 const OLDEST: (u32, u32) = (3, 11);
 
-/// The one in which that changed.
-const NEWER: (u32, u32) = (3, 14);
-
 /// What was found in an id: where and what.
 type Found = Option<(usize, String)>;
 
@@ -177,14 +174,18 @@ fn read_by_python(python: &str, cases: &[Case]) -> Option<Vec<Verdict>> {
     let (version, verdicts) = text.split_once('\n').expect("a version");
     let (major, minor) = version.split_once('.').expect("a point");
     let version: (u32, u32) = (major.parse().expect("a number"), minor.parse().expect("a number"));
-    let differs = |case: &Case| version >= NEWER && is_newer(case);
-    let verdict = |(case, line)| if differs(case) { Verdict::Unsupported("Python 3.14".into()) } else { verdict(line) };
+    let differs = |case: &Case| has_changed(case, version);
+    let verdict =
+        |(case, line)| if differs(case) { Verdict::Unsupported("changed in Python".into()) } else { verdict(line) };
     (version >= OLDEST).then(|| cases.iter().zip(verdicts.lines()).map(verdict).collect())
 }
 
-/// Whether the language has changed here since: `\z` is new, and `\B` is found in an empty text.
-fn is_newer(case: &Case) -> bool {
-    case.pattern.contains(r"\z") || case.pattern.contains(r"\B") && case.ids.iter().any(String::is_empty)
+/// Whether the language has changed here by this version: the flag `t` went in 3.13, `\z` came in 3.14, and so did `\B` in
+/// empty texts.
+fn has_changed(case: &Case, version: (u32, u32)) -> bool {
+    let in_empty = || case.pattern.contains(r"\B") && case.ids.iter().any(String::is_empty);
+    version >= (3, 13) && case.pattern.contains('t')
+        || version >= (3, 14) && (case.pattern.contains(r"\z") || in_empty())
 }
 
 fn verdict(line: &str) -> Verdict {
