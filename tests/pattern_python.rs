@@ -13,7 +13,8 @@ use std::process::{Command, Stdio};
 use regatta::pattern::{Anchor, Pattern, PatternError};
 
 /// A pattern and its ids in a line, in hexadecimal bytes. `E position`, or `O` and what `search` and `match` found in each,
-/// being `start+text` or `-`; `T` where it took too long. The first line is the version.
+/// being `start+text` or `-`; `T` where it took too long, and
+/// `B` where Python broke (`++` after a group that can be empty). The first line is the version.
 const READER: &str = r#"
 import re, signal, sys
 class TooLong(Exception): pass
@@ -30,20 +31,21 @@ for case in cases:
     signal.setitimer(signal.ITIMER_REAL, 1)
     try:
         compiled = re.compile(pattern)
-        print("O", *[shown(find(text)) for text in ids for find in (compiled.search, compiled.match)])
-    except TooLong:
-        print("T -")
     except Exception as e:
         position = getattr(e, "pos", None)
         print("E", "-" if position is None else position)
+        continue
+    try:
+        print("O", *[shown(find(text)) for text in ids for find in (compiled.search, compiled.match)])
+    except TooLong:
+        print("T -")
+    except SystemError:
+        print("B -")
     signal.setitimer(signal.ITIMER_REAL, 0)
 "#;
 
 /// The oldest Python with the language that regatta reads.
 const OLDEST: (u32, u32) = (3, 11);
-
-/// The one in which that changed.
-const NEWER: (u32, u32) = (3, 14);
 
 /// What was found in an id: where and what.
 type Found = Option<(usize, String)>;
@@ -172,14 +174,18 @@ fn read_by_python(python: &str, cases: &[Case]) -> Option<Vec<Verdict>> {
     let (version, verdicts) = text.split_once('\n').expect("a version");
     let (major, minor) = version.split_once('.').expect("a point");
     let version: (u32, u32) = (major.parse().expect("a number"), minor.parse().expect("a number"));
-    let differs = |case: &Case| version >= NEWER && is_newer(case);
-    let verdict = |(case, line)| if differs(case) { Verdict::Unsupported("Python 3.14".into()) } else { verdict(line) };
+    let differs = |case: &Case| has_changed(case, version);
+    let verdict =
+        |(case, line)| if differs(case) { Verdict::Unsupported("changed in Python".into()) } else { verdict(line) };
     (version >= OLDEST).then(|| cases.iter().zip(verdicts.lines()).map(verdict).collect())
 }
 
-/// Whether the language has changed here since: `\z` is new, and `\B` is found in an empty text.
-fn is_newer(case: &Case) -> bool {
-    case.pattern.contains(r"\z") || case.pattern.contains(r"\B") && case.ids.iter().any(String::is_empty)
+/// Whether the language has changed here by this version: the flag `t` went in 3.13, `\z` came in 3.14, and so did `\B` in
+/// empty texts.
+fn has_changed(case: &Case, version: (u32, u32)) -> bool {
+    let in_empty = || case.pattern.contains(r"\B") && case.ids.iter().any(String::is_empty);
+    version >= (3, 13) && case.pattern.contains('t')
+        || version >= (3, 14) && (case.pattern.contains(r"\z") || in_empty())
 }
 
 fn verdict(line: &str) -> Verdict {
@@ -187,6 +193,7 @@ fn verdict(line: &str) -> Verdict {
     match words.next() {
         Some("E") => Verdict::Fault(words.next().and_then(|at| at.parse().ok())),
         Some("O") => Verdict::Found(words.map(found).collect()),
+        Some("B") => Verdict::Unsupported("Python breaks".to_owned()),
         _ => Verdict::TooLong,
     }
 }
@@ -416,7 +423,7 @@ impl Maker {
                 self.push(FLAGS);
                 self.text.push(':');
             }
-            36 if self.groups > 0 => {
+            36 | 37 if self.groups > 0 => {
                 let group = 1 + self.random.below(self.groups);
                 write!(self.text, "(?({group})").expect("a string takes it");
                 self.sequence(depth);

@@ -32,11 +32,12 @@ pub(super) type Refusal = (Construct, usize);
 /// # Errors
 /// When the engine would match something else.
 pub(super) fn emit(parsed: &Parsed, haystack: Haystack) -> Result<String, Refusal> {
-    let mut referenced = Vec::new();
-    references(&parsed.root, &mut referenced);
+    let (mut referenced, mut conditions) = (Vec::new(), Vec::new());
+    references(&parsed.root, &mut referenced, &mut conditions);
+    referenced.extend(&conditions);
     referenced.sort_unstable();
     referenced.dedup();
-    let mut emitter = Emitter { groups: &parsed.groups, haystack, referenced, out: String::new() };
+    let mut emitter = Emitter { groups: &parsed.groups, haystack, referenced, conditions, out: String::new() };
     emitter.write(&parsed.root)?;
     Ok(emitter.out)
 }
@@ -53,11 +54,14 @@ fn children(node: &Node) -> Vec<&Node> {
     }
 }
 
-fn references(node: &Node, found: &mut Vec<usize>) {
-    if let Node::Backreference { group, .. } | Node::Conditional { group, .. } = node {
-        found.push(*group);
+/// The groups that are referred to, and those that are conditions.
+fn references(node: &Node, referenced: &mut Vec<usize>, conditions: &mut Vec<usize>) {
+    match node {
+        Node::Backreference { group, .. } => referenced.push(*group),
+        Node::Conditional { group, .. } => conditions.push(*group),
+        _ => {}
     }
-    children(node).into_iter().for_each(|child| references(child, found));
+    children(node).into_iter().for_each(|child| references(child, referenced, conditions));
 }
 
 struct Emitter<'p> {
@@ -65,6 +69,7 @@ struct Emitter<'p> {
     haystack: Haystack,
     /// The groups that something refers to, in order: only they are captured, and counted anew.
     referenced: Vec<usize>,
+    conditions: Vec<usize>,
     out: String,
 }
 
@@ -75,7 +80,12 @@ impl Emitter<'_> {
             Node::Set(set) if self.haystack == Haystack::Plain => set.write_ascii(&mut self.out),
             Node::Set(set) => set.write(&mut self.out),
             Node::Place(place) => self.place(*place),
-            Node::Group(number, body) if self.number(*number).is_some() => self.bracket("(", body)?,
+            Node::Group(number, body) if self.number(*number).is_some() => {
+                // The engine takes one way past a group, and no other, unless it sees that the group matters: it does so by a
+                // backreference, and not by a condition, but for a look inside.
+                let is_condition = number.is_some_and(|number| self.conditions.contains(&number));
+                self.bracket(if is_condition { "((?=)" } else { "(" }, body)?;
+            }
             Node::Group(_, body) => self.write(body)?,
             Node::Concat(parts) => parts.iter().try_for_each(|part| self.part(part))?,
             Node::Alternation(parts) => {
@@ -132,6 +142,7 @@ impl Emitter<'_> {
         }
     }
 
+    /// Write an alternation or anything else within brackets.
     fn bracket(&mut self, open: &str, body: &Node) -> Result<(), Refusal> {
         self.out.push_str(open);
         self.write(body)?;
@@ -171,7 +182,10 @@ impl Emitter<'_> {
         let Repeat { least, most, kind, body, at } = repeat;
         let (narrowest, widest) = width(body, self.groups);
         if *most == Some(0) {
-            // Never tried, and yet its groups are counted.
+            // Never tried, and yet groups that something refers to are counted.
+            if !self.captures(body) {
+                return Ok(());
+            }
             return self.alternatives_with_nothing("(?!)", body, Kind::Greedy);
         }
         if widest == 0 {
@@ -231,18 +245,13 @@ impl Emitter<'_> {
     }
 
     fn conditional(&mut self, group: usize, yes: &Node, no: Option<&Node>) -> Result<(), Refusal> {
-        let is_nothing = |node: &Node| matches!(node, Node::Concat(parts) if parts.is_empty());
-        // To the engine, a condition without branches is one that has to hold.
-        if is_nothing(yes) && no.is_none_or(is_nothing) {
-            return Ok(());
-        }
+        // Not the engine's own condition, which leaves its mark on an atomic group around it (fancy-regex 0.20): the bare one
+        // only has to hold.
         let number = self.number(Some(group)).unwrap_or_default();
-        self.out.push_str(&format!("(?({number})"));
+        self.out.push_str(&format!("(?:(?({number}))"));
         self.part(yes)?;
-        self.out.push('|');
-        if let Some(no) = no {
-            self.part(no)?;
-        }
+        self.out.push_str(&format!("|(?!(?({number})))"));
+        no.map_or(Ok(()), |no| self.part(no))?;
         self.out.push(')');
         Ok(())
     }

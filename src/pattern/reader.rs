@@ -39,11 +39,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Begin at the beginning.
-    ///
-    /// # Errors
-    /// When the pattern ends in a backslash: found now, so that reading a token cannot fail. Python finds it when it comes
-    /// there, so another fault before it is reported first by [`super::parse`].
+    /// Begin at the beginning. Whether that is a lone backslash is for [`Self::check_end`] to say.
     pub(super) fn new(pattern: &str) -> Self {
         Self { text: pattern.chars().collect(), at: 0 }
     }
