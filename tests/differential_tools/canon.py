@@ -119,7 +119,7 @@ class Canon:
     def command(self, words):
         out = [self.word(w) for w in words]
         if not self.by_worker or self.step.set_order:
-            ids = set(self.project.suite["idlist"]) | {"gone.1"}
+            ids = set(self.project.suite["idlist"]) | {"gone.1", "process-returncode", "subunit.parser"}
             known = sorted(w for w in out if w in ids) if self.step.set_order and not self.step.parallel else ["<IDS>"] * any(w in ids for w in out)
             at = next((n for n, w in enumerate(out) if w in ids), len(out))
             out = [w for w in out[:at]] + known + [w for w in out[at:] if w not in ids]
