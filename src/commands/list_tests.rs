@@ -1,6 +1,6 @@
 //! `list-tests`: what the runner says there is, on an instance.
 
-use super::run::{execute, open_session, text_listing};
+use super::run::{execute, open_session, run_id, text_listing};
 use super::{Context, Exit};
 use crate::cli::ListTests;
 use crate::config::Commands;
@@ -19,7 +19,7 @@ pub(super) fn list_tests(context: &Context, args: &ListTests) -> Result<Exit, Er
     let report = Report::new(sinks, config.filter_tags()?);
     execute(async {
         let signals = Signals::catch().map_err(Error::failure)?;
-        let mut session = open_session(1, &commands, &args.selection.test_args, signals, report)?;
+        let mut session = open_session(1, &commands, &args.selection.test_args, run_id(), signals, report)?;
         let listed = list(&mut session, &args.selection.filters).await;
         super::run::close(session, listed).await
     })

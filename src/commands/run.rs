@@ -29,7 +29,8 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let config = context.config()?;
     let commands = Commands::from_config(&config)?;
     let groups = commands.group_regex.as_deref().map(Groups::new).transpose()?.flatten();
-    let report = report(context, args, &repository, &config)?;
+    let run_id = run_id();
+    let report = report(context, args, &repository, &config, &run_id)?;
     execute(async {
         let mut signals = Signals::catch().map_err(Error::failure)?;
         let decided =
@@ -40,7 +41,7 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
         };
         let selection = Selection { args, commands: &commands, repository: &repository, groups, known, concurrency };
         selection.require_listing()?;
-        let mut session = open_session(concurrency, &commands, &args.selection.test_args, signals, report)?;
+        let mut session = open_session(concurrency, &commands, &args.selection.test_args, run_id, signals, report)?;
         if let Some(times) = repository.unsupported_times() {
             session.tell(RunEvent::Note { text: times.to_string() });
         }
@@ -49,13 +50,19 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     })
 }
 
-fn report(context: &Context, args: &Run, repository: &Repository, config: &Config) -> Result<Report, Error> {
+fn report(
+    context: &Context,
+    args: &Run,
+    repository: &Repository,
+    config: &Config,
+    run_id: &str,
+) -> Result<Report, Error> {
     let out: Box<dyn Sink> = if args.subunit {
         Box::new(Packets::new(Stdout::open()))
     } else {
         Box::new(Text::new(Stdout::open(), context.quiet))
     };
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(&run_id())), out, Box::new(Stderr)];
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(run_id)), out, Box::new(Stderr)];
     Ok(Report::new(sinks, config.filter_tags()?))
 }
 
@@ -211,11 +218,12 @@ pub(super) fn open_session(
     concurrency: usize,
     commands: &Commands,
     test_args: &[String],
+    run_id: String,
     signals: Signals,
     report: Report,
 ) -> Result<Session, Error> {
     let program = std::env::current_exe().map_err(Error::failure)?;
-    let callouts = Callouts::new(commands, run_id(), program);
+    let callouts = Callouts::new(commands, run_id, program);
     let command = TestCommand::new(commands, test_args);
     Ok(Session::new(concurrency, Box::new(callouts), command, signals, Box::new(report)))
 }

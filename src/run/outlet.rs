@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -105,13 +105,12 @@ const OVERDUE: Duration = Duration::from_secs(5);
 fn write(mut sink: Box<dyn Sink>, inbox: &Receiver<Message>, level: &Level) {
     let mut seen = Instant::now();
     loop {
-        let message = inbox.try_recv().ok().or_else(|| {
+        let message = inbox.try_recv().or_else(|_| {
             // A sink keeps its own first error and gives it at the end of the run.
             let _ = sink.pause(Pause::Idle);
-            inbox.recv_timeout(OVERDUE.saturating_sub(seen.elapsed())).ok()
+            inbox.recv_timeout(OVERDUE.saturating_sub(seen.elapsed()))
         });
-        if message.is_none() && seen.elapsed() < OVERDUE {
-            // Not the time: the other end is gone.
+        if matches!(message, Err(RecvTimeoutError::Disconnected)) {
             break;
         }
         if seen.elapsed() >= OVERDUE {
@@ -119,17 +118,17 @@ fn write(mut sink: Box<dyn Sink>, inbox: &Receiver<Message>, level: &Level) {
             seen = Instant::now();
         }
         match message {
-            Some(Message::Events(events, weight)) => {
+            Ok(Message::Events(events, weight)) => {
                 events.iter().for_each(|event| drop(sink.event(event)));
                 level.waiting.fetch_sub(weight, Ordering::AcqRel);
                 level.fell.notify_one();
             }
-            Some(Message::Finish(mut end, reply)) => {
+            Ok(Message::Finish(mut end, reply)) => {
                 let result = sink.finish(&mut end);
                 let _ = reply.send(result.map(|()| end));
             }
-            Some(Message::End(reply)) => drop(reply.send(sink.pause(Pause::End))),
-            None => {}
+            Ok(Message::End(reply)) => drop(reply.send(sink.pause(Pause::End))),
+            Err(_) => {}
         }
     }
     // For a session that was given up; there is nobody left to tell.
