@@ -76,7 +76,7 @@ fn stored(c: &mut Criterion) {
             tags: vec!["worker-1".into()],
             start: Stamp::default(),
             stop: Some(Stamp::default()),
-            attachments: vec![],
+            ..FinishedTest::default()
         })
         .collect();
     let mut group = c.benchmark_group("v1");

@@ -227,31 +227,117 @@ pub struct Run {
     /// Run each test by itself.
     #[arg(long)]
     pub isolated: bool,
-    /// How tests are shared out: static is testr's, one batch for each worker, from recorded times.
-    #[arg(long, value_enum, default_value_t = Schedule::Static)]
-    pub schedule: Schedule,
-    /// Whether a listing without any test is a run that passed, or an error.
-    #[arg(long, value_enum, default_value_t = NoTests::Fail)]
-    pub no_tests: NoTests,
+    /// How the run is carried out.
+    #[command(flatten)]
+    pub settings: RunSettings,
     /// Which.
     #[command(flatten)]
     pub selection: Selection,
 }
 
-/// How tests are shared out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Schedule {
-    /// One batch for each worker, decided before the run.
-    Static,
+/// How a run is carried out: each option is a key of `[DEFAULT]` too, and wins over it. Values are read by
+/// `config::Settings`, which knows both spellings.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Options that are keys of .testr.conf too")]
+pub struct RunSettings {
+    /// How tests are shared out: batches as instances become free, or testr's one batch for each worker.
+    #[arg(long, value_name = "static|dynamic")]
+    schedule: Option<String>,
+    /// Run tests that failed up to N times again, elsewhere if possible; one that then passes is flaky.
+    #[arg(long, value_name = "N")]
+    retries: Option<String>,
+    /// A test that has cost N runners is not run again.
+    #[arg(long, value_name = "N")]
+    lost_limit: Option<String>,
+    /// Replace at most N instances that died; as many as run at once when it is not said.
+    #[arg(long, value_name = "N")]
+    replace_limit: Option<String>,
+    /// How long a test may take: 90, 90s, 2min.
+    #[arg(long, value_name = "TIME")]
+    test_timeout: Option<String>,
+    /// How long a runner may write nothing.
+    #[arg(long, value_name = "TIME")]
+    no_output_timeout: Option<String>,
+    /// How long the run may take.
+    #[arg(long, value_name = "TIME")]
+    max_duration: Option<String>,
+    /// Stop when N tests have failed.
+    #[arg(long, value_name = "N")]
+    max_fail: Option<String>,
+    /// What tests mean that a runner leaves out without a word.
+    #[arg(long, value_name = "warn|fail")]
+    not_run: Option<String>,
+    /// Whether a listing without any test is a run that passed, or an error.
+    #[arg(long, value_name = "pass|fail")]
+    no_tests: Option<String>,
+    /// Use instances when all are made, or each as soon as its id is printed.
+    #[arg(long, value_name = "at_end|streamed")]
+    instance_ids: Option<String>,
+    /// Give instances back at the end, or each when there is no work left for it.
+    #[arg(long, value_name = "end|early")]
+    instance_release: Option<String>,
+    /// How long instance_provision may take.
+    #[arg(long, value_name = "TIME")]
+    provision_limit: Option<String>,
+    /// How long to wait for instance_ready to succeed.
+    #[arg(long, value_name = "TIME")]
+    ready_limit: Option<String>,
+    /// How long instance_check may take.
+    #[arg(long, value_name = "TIME")]
+    check_limit: Option<String>,
+    /// How long instance_kill may take.
+    #[arg(long, value_name = "TIME")]
+    kill_limit: Option<String>,
+    /// How long instance_collect may take.
+    #[arg(long, value_name = "TIME")]
+    collect_limit: Option<String>,
+    /// How long instance_dispose may take.
+    #[arg(long, value_name = "TIME")]
+    dispose_limit: Option<String>,
+    /// How long what is told to end may take to do so.
+    #[arg(long, value_name = "TIME")]
+    grace: Option<String>,
+    /// Which instances are kept at the end, for a person to look at.
+    #[arg(long, value_name = "always|failed|never")]
+    keep: Option<String>,
+    /// For how long they are kept.
+    #[arg(long, value_name = "TIME")]
+    keep_for: Option<String>,
+    /// The same as --max-fail 1.
+    #[arg(long, conflicts_with = "max_fail")]
+    fail_fast: bool,
 }
 
-/// What a listing without any test means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum NoTests {
-    /// The run passed.
-    Pass,
-    /// Something is wrong.
-    Fail,
+impl RunSettings {
+    /// What was said, as keys and values.
+    #[must_use]
+    pub fn said(&self) -> Vec<(&'static str, String)> {
+        let fail_fast = self.fail_fast.then(|| "1".to_owned());
+        let all = [
+            ("schedule", &self.schedule),
+            ("retries", &self.retries),
+            ("lost_limit", &self.lost_limit),
+            ("replace_limit", &self.replace_limit),
+            ("test_timeout", &self.test_timeout),
+            ("no_output_timeout", &self.no_output_timeout),
+            ("max_duration", &self.max_duration),
+            ("max_fail", &self.max_fail.clone().or(fail_fast)),
+            ("not_run", &self.not_run),
+            ("no_tests", &self.no_tests),
+            ("instance_ids", &self.instance_ids),
+            ("instance_release", &self.instance_release),
+            ("provision_limit", &self.provision_limit),
+            ("ready_limit", &self.ready_limit),
+            ("check_limit", &self.check_limit),
+            ("kill_limit", &self.kill_limit),
+            ("collect_limit", &self.collect_limit),
+            ("dispose_limit", &self.dispose_limit),
+            ("grace", &self.grace),
+            ("keep", &self.keep),
+            ("keep_for", &self.keep_for),
+        ];
+        all.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
+    }
 }
 
 /// `scripts`
@@ -292,6 +378,13 @@ Configuration:
   instance_provision    makes $INSTANCE_COUNT instances, prints their ids
   instance_execute      runs $COMMAND, which needs $FILES, on $INSTANCE_ID
   instance_dispose      gives the instances $INSTANCE_IDS back
+  instance_ready        succeeds when $INSTANCE_ID takes work
+  instance_check        succeeds while $INSTANCE_ID lives
+  instance_kill         ends what runs on $INSTANCE_ID
+  instance_collect      copies logs of $INSTANCE_ID to the directory $DEST
+  instance_renew        tells $INSTANCE_ID that it is still in use
+  instance_shell        a shell on $INSTANCE_ID, for a person
+  instance_fence        turns the power of $INSTANCE_ID off
 
   $IDFILE is a file with the test ids, one a line;
   $IDLIST is the ids themselves, with blanks between.";
@@ -390,6 +483,17 @@ mod tests {
         assert_eq!(parse("stats extra").unwrap().verb.unwrap().superfluous(), ["extra"]);
         assert_eq!(parse("run a -- b -- c").unwrap().verb.unwrap().superfluous(), ["--", "c"]);
         assert!(parse("run a -- b").unwrap().verb.unwrap().superfluous().is_empty());
+    }
+
+    #[test]
+    fn every_setting_has_an_option() {
+        let words = crate::config::Settings::keys().map(|key| format!(" --{}=1", key.replace('_', "-")));
+        let mut said: Vec<_> = run(&format!("run{}", words.collect::<String>())).settings.said();
+        said.sort();
+        let mut keys: Vec<_> = crate::config::Settings::keys().map(|key| (key, "1".to_owned())).collect();
+        keys.sort();
+        assert_eq!(said, keys);
+        assert_eq!(run("run --fail-fast").settings.said(), [("max_fail", "1".to_owned())]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -90,6 +91,8 @@ pub struct TestEvent {
     pub route: Option<ByteString>,
     /// When, if the runner said so.
     pub time: Option<Stamp>,
+    /// Set where no runner said that the test failed, and why regatta says so.
+    pub loss: Option<Loss>,
     /// The packet that it was read from, whole, for those who pass it on.
     pub packet: Option<Bytes>,
 }
@@ -98,6 +101,29 @@ impl TestEvent {
     /// The runner's tags and the worker's.
     pub fn all_tags(&self) -> impl Iterator<Item = &ByteString> {
         self.tags.iter().chain(&self.worker_tag)
+    }
+}
+
+/// Why a test failed that no runner called failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Loss {
+    /// It was in progress each time when its runner ended: it crashed it, as far as can be known.
+    Crashed,
+    /// Its runners ended before it was in progress, or its instances went away.
+    Lost,
+    /// Its runners ended well and never spoke of it (`not_run=fail`).
+    NotRun,
+}
+
+impl Loss {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crashed => "crashed",
+            Self::Lost => "lost",
+            Self::NotRun => "not run",
+        }
     }
 }
 
@@ -128,6 +154,31 @@ pub struct Ending {
     pub how: How,
     /// The last lines of its stderr, at most twenty, oldest first.
     pub last_stderr: Vec<String>,
+    /// The limit that it went over, where regatta ended it for that.
+    pub limit: Option<Limit>,
+}
+
+/// A limit in time, for which regatta ends a callout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// A test took longer (`test_timeout`).
+    Test(Duration),
+    /// Nothing was written for so long (`no_output_timeout`).
+    Silence(Duration),
+    /// The callout took longer (`dispose_limit` and the like).
+    Callout(Duration),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Test(limit) => write!(f, "a test took longer than test_timeout, {} s", limit.as_secs_f64()),
+            Self::Silence(limit) => {
+                write!(f, "it wrote nothing for no_output_timeout, {} s", limit.as_secs_f64())
+            }
+            Self::Callout(limit) => write!(f, "it took longer than its limit, {} s", limit.as_secs_f64()),
+        }
+    }
 }
 
 /// The way in which a process ended.
@@ -142,10 +193,16 @@ pub enum How {
 }
 
 impl Ending {
-    /// Whether it ended with exit status 0.
+    /// An end of this kind, with nothing else to say of it.
+    #[must_use]
+    pub fn of(how: How) -> Self {
+        Self { how, last_stderr: Vec::new(), limit: None }
+    }
+
+    /// Whether it ended with exit status 0, by itself.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        self.how == How::Exited(0)
+        self.how == How::Exited(0) && self.limit.is_none()
     }
 
     /// The number that testr prints for it: the exit status, or the signal's number below zero.
@@ -157,6 +214,16 @@ impl Ending {
             How::Exited(status) => status,
             How::Signalled(signal) => -signal,
             How::NotRun(_) => 127,
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    /// `exit status 7`, and why regatta ended it, if it did.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.limit {
+            Some(limit) => write!(f, "{limit}, and was ended ({})", self.how),
+            None => self.how.fmt(f),
         }
     }
 }
@@ -182,6 +249,39 @@ pub enum RunEvent {
     },
     /// A run begins. A command may make several, one after the other (`--until-failure`, `--isolated`).
     RunStarted {
+        /// When.
+        at: Stamp,
+        /// A test that failed may be run again (`retries`), so that its failure decides nothing yet.
+        retries: bool,
+    },
+    /// A callout begins. The shell line itself was told by [`RunEvent::Running`].
+    CalloutStarted {
+        /// Its number among all callouts of the command, from 0.
+        number: u64,
+        /// The key that it comes from: `instance_provision`; `test_command` where there are no instances.
+        key: &'static str,
+        /// The shell line.
+        line: String,
+        /// The instance that it is for, if it is for one.
+        instance: Option<String>,
+        /// When.
+        at: Stamp,
+    },
+    /// A callout ended, and all that it wrote has been read.
+    CalloutEnded {
+        /// Its number.
+        number: u64,
+        /// How it ended.
+        ending: Ending,
+        /// When.
+        at: Stamp,
+    },
+    /// Something became of an instance.
+    Instance {
+        /// As provision printed it.
+        id: String,
+        /// What became of it.
+        state: InstanceState,
         /// When.
         at: Stamp,
     },
@@ -218,6 +318,24 @@ pub enum RunEvent {
         id: ByteString,
         /// Its route code.
         route: Option<ByteString>,
+    },
+    /// An attempt at a test ended without a final status, and it is handed out again. What was attached belongs to that
+    /// attempt and to no later one.
+    Again {
+        /// Which test.
+        id: ByteString,
+        /// The route code of the attempt, which the next one keeps.
+        route: Option<ByteString>,
+        /// On which worker.
+        worker: WorkerId,
+        /// When.
+        at: Stamp,
+    },
+    /// A worker ended with exit status 0, as did the one before, and neither gave a status for these tests, each as
+    /// often as it was handed out; nothing fails for it (`not_run=warn`).
+    NotRun {
+        /// The tests.
+        tests: Vec<TestId>,
     },
     /// A worker ended, and all that it wrote has been read.
     WorkerEnded {
@@ -267,13 +385,40 @@ impl RunEvent {
     }
 }
 
+/// What becomes of an instance, in the order in which it can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstanceState {
+    /// Provision printed its id, or it was kept by an earlier run (`--reuse`).
+    Provisioned,
+    /// It takes work: what `instance_ready` says, where that is asked.
+    Ready,
+    /// It takes no more work.
+    Dead {
+        /// In words.
+        why: String,
+    },
+    /// It was given back.
+    Disposed,
+    /// It was not given back, and nothing disposes of it before this time (`--keep`).
+    Kept {
+        /// When it may be disposed of.
+        until: Stamp,
+    },
+    /// Its disposal failed, or was given up.
+    LeftBehind,
+}
+
 /// A test that has ended, or will never end, with all that came for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FinishedTest {
     /// Which test.
     pub id: ByteString,
+    /// Its route code.
+    pub route: Option<ByteString>,
     /// Its final status; nothing when it never got one, which is a failure.
     pub status: Option<Status>,
+    /// Why it failed, where no runner said so.
+    pub loss: Option<Loss>,
     /// The tags of the last event that had any, the worker's among them.
     pub tags: Vec<ByteString>,
     /// The time of its first event.
@@ -329,7 +474,7 @@ pub struct RunEnd {
     pub at: Stamp,
     /// The run was a part of the whole: tests that are not in it keep their place among the failing ones.
     pub partial: bool,
-    /// A signal ended it early.
+    /// A signal, or its limit in time, ended it before all was run.
     pub interrupted: bool,
     /// The number that it was stored under.
     pub id: Option<u64>,
@@ -360,11 +505,19 @@ pub trait Sink: Send {
     /// When it could not be kept or shown. The run goes on; the error is reported at its end.
     fn event(&mut self, event: &RunEvent) -> Result<(), SinkError>;
 
-    /// A test ended, with all that came for it. Called after the event that ended it.
+    /// A test ended, with all that came for it: the attempt that decides. Called after the event that ended it.
     ///
     /// # Errors
     /// As [`Sink::event`].
     fn test(&mut self, _test: &FinishedTest) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// An attempt at a test ended, and another one decides: it failed and may be run again, or its runner went away.
+    ///
+    /// # Errors
+    /// As [`Sink::event`].
+    fn attempt(&mut self, _test: &FinishedTest) -> Result<(), SinkError> {
         Ok(())
     }
 

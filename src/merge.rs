@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn ending(how: How) -> Ending {
-        Ending { how, last_stderr: vec![] }
+        Ending::of(how)
     }
 
     /// Feed one worker that was handed `tests` (`-` is a serial run) and ended like this; a line for each event.

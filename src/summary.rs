@@ -63,9 +63,7 @@ mod tests {
             id: "t".into(),
             status,
             tags: tags.iter().map(|t| (*t).into()).collect(),
-            start: Stamp::default(),
-            stop: None,
-            attachments: vec![],
+            ..FinishedTest::default()
         }
     }
 

@@ -156,6 +156,7 @@ fn test(spec: &str, n: i64) -> FinishedTest {
         start: at(n),
         stop: status.map(|_| at(n + 1)),
         attachments: vec![Attachment { name: "log".into(), mime, body: body.into() }],
+        ..FinishedTest::default()
     }
 }
 

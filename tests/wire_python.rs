@@ -225,6 +225,7 @@ fn tests(characters: &str) -> Vec<FinishedTest> {
             start: stamp(begun),
             stop: Some(stamp(ended)),
             attachments: attachments.collect(),
+            ..FinishedTest::default()
         }
     });
     some(vec(test, 300))

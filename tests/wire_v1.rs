@@ -174,7 +174,15 @@ fn an_attachment_is_never_whole_in_memory() {
 
 fn test(id: &str, status: Option<Status>, attachments: Vec<Attachment>) -> FinishedTest {
     let start = Stamp::from_timestamp(1_600_000_000, 0).unwrap();
-    FinishedTest { id: id.into(), status, tags: vec!["worker-0".into()], start, stop: Some(start), attachments }
+    FinishedTest {
+        id: id.into(),
+        status,
+        tags: vec!["worker-0".into()],
+        start,
+        stop: Some(start),
+        attachments,
+        ..FinishedTest::default()
+    }
 }
 
 proptest! {

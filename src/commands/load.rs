@@ -30,7 +30,7 @@ pub(super) fn load(context: &Context, args: &Load) -> Result<Exit, Error> {
     let filter_tags = if args.subunit { Default::default() } else { context.config()?.filter_tags()? };
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(&run_id())), out, Box::new(Stderr)];
     let mut report = Report::new(sinks, filter_tags);
-    report.event(&RunEvent::RunStarted { at: Utc::now() })?;
+    report.event(&RunEvent::RunStarted { at: Utc::now(), retries: false })?;
     let mut merge = Merge::default();
     if args.streams.is_empty() {
         load_stream(WorkerId(0), io::stdin().lock(), &mut merge, &mut report)?;
@@ -77,7 +77,7 @@ fn load_stream(worker: WorkerId, mut stream: impl Read, merge: &mut Merge, repor
     scanner.finish(&mut items);
     pass(worker, &mut items, merge, report)?;
     let mut events = Vec::new();
-    let ending = Ending { how: How::Exited(0), last_stderr: vec![] };
+    let ending = Ending::of(How::Exited(0));
     merge.end(worker, &ending, false, Utc::now(), &mut events);
     events.iter().try_for_each(|event| report.event(event))?;
     Ok(())

@@ -10,8 +10,8 @@ use chrono::Utc;
 use super::analyze::analyze;
 use super::concurrency;
 use super::{Context, Exit};
-use crate::cli::{NoTests, Run, Schedule};
-use crate::config::{Commands, Config};
+use crate::cli::Run;
+use crate::config::{Commands, Config, NoTests, Schedule, Settings};
 use crate::error::Error;
 use crate::event::{RunEvent, Sink};
 use crate::report::{Packets, Report, Stderr, Stdout, Text, note};
@@ -28,6 +28,7 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let known = known_ids(&repository, args)?;
     let config = context.config()?;
     let commands = Commands::from_config(&config)?;
+    let settings = Settings::new(&config, &args.settings.said())?;
     let groups = commands.group_regex.as_deref().map(Groups::new).transpose()?.flatten();
     let run_id = run_id();
     let report = report(context, args, &repository, &config, &run_id)?;
@@ -39,7 +40,15 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
             Ok(concurrency) => concurrency,
             Err(interrupt) => return Ok(Exit::Signalled(interrupt.number())),
         };
-        let selection = Selection { args, commands: &commands, repository: &repository, groups, known, concurrency };
+        let selection = Selection {
+            args,
+            settings: &settings,
+            commands: &commands,
+            repository: &repository,
+            groups,
+            known,
+            concurrency,
+        };
         selection.require_listing()?;
         let mut session = open_session(concurrency, &commands, &args.selection.test_args, run_id, signals, report)?;
         if let Some(times) = repository.unsupported_times() {
@@ -92,6 +101,7 @@ pub(super) fn read_list(path: &Path) -> Result<Vec<TestId>, Error> {
 /// Which tests, and in which rounds.
 struct Selection<'a> {
     args: &'a Run,
+    settings: &'a Settings,
     commands: &'a Commands,
     repository: &'a Repository,
     groups: Option<Groups>,
@@ -166,7 +176,7 @@ impl Selection<'_> {
     async fn listed(&self, session: &mut Session) -> Result<Vec<TestId>, Error> {
         let listing = session.list().await?;
         let filtered = !self.args.selection.filters.is_empty();
-        if listing.ids.is_empty() && !filtered && self.args.no_tests == NoTests::Fail {
+        if listing.ids.is_empty() && !filtered && self.settings.no_tests == NoTests::Fail {
             return Err(text_listing(&listing).unwrap_or_else(|| {
                 Error::failure("the listing has no tests").hint("if that is as it should be, say --no-tests=pass")
             }));
@@ -180,9 +190,11 @@ impl Selection<'_> {
         if self.args.isolated {
             return Ok(ids.into_iter().map(|id| vec![batch(vec![id])]).collect());
         }
-        let batches = match self.args.schedule {
-            Schedule::Static if self.concurrency == 1 => vec![ids],
-            Schedule::Static => partition(&ids, self.concurrency, &self.repository.times(&ids)?, self.groups.as_ref())?,
+        let batches = match self.settings.schedule {
+            _ if self.concurrency == 1 => vec![ids],
+            Schedule::Static | Schedule::Dynamic => {
+                partition(&ids, self.concurrency, &self.repository.times(&ids)?, self.groups.as_ref())?
+            }
         };
         Ok(vec![batches.into_iter().filter(|ids| !ids.is_empty()).map(batch).collect()])
     }

@@ -2,10 +2,24 @@
 //!
 //! Renders nothing and runs nothing. Called by the commands that run tests.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Config, ConfigError};
 use crate::template::Template;
+
+/// The callouts that need not be there: `ready` probes whether an instance takes work, `check` whether it lives, `kill`
+/// ends what runs on it, `collect` fetches its logs, `renew` tells it that it is still in use, `shell` is for a person,
+/// `fence` turns its power off.
+pub const OPTIONAL: [&str; 7] = [
+    "instance_ready",
+    "instance_check",
+    "instance_kill",
+    "instance_collect",
+    "instance_renew",
+    "instance_shell",
+    "instance_fence",
+];
 
 /// The templates of a run: shell text after interpolation, with its variables.
 ///
@@ -28,6 +42,8 @@ pub struct Commands {
     pub instance_execute: Option<String>,
     /// The callout that gives instances back.
     pub instance_dispose: Option<String>,
+    /// The optional callouts that are there, by their keys ([`OPTIONAL`]).
+    pub optional: BTreeMap<&'static str, String>,
     path: PathBuf,
     /// The line of `test_command`.
     line: usize,
@@ -61,6 +77,10 @@ impl Commands {
             instance_execute: if instance_provision.is_some() { config.get("instance_execute")? } else { None },
             instance_provision,
             instance_dispose: config.get("instance_dispose")?,
+            optional: OPTIONAL
+                .iter()
+                .filter_map(|key| Some(config.get(key).transpose()?.map(|line| (*key, line))))
+                .collect::<Result<_, _>>()?,
             path: config.path().to_owned(),
             line,
         })

@@ -127,6 +127,16 @@ pub enum ConfigError {
         /// The variable in `test_command` that needs it, and the line of `test_command`.
         needed_by: Option<(&'static str, usize)>,
     },
+    /// A value is not what its key, or its option, takes.
+    #[error("{place} is {value:?}, but takes {expected}")]
+    BadValue {
+        /// The file, line and key, or the option.
+        place: String,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
     /// The tests have to be listed first, and the test command cannot be told to.
     #[error("LISTOPT not configured in .testr.conf ({}): line {line}: test_command has no $LISTOPT", path.display())]
     NoListing {
@@ -181,7 +191,7 @@ impl ConfigError {
             }
             Self::MissingKey { key: "test_id_option", .. } => "add for instance test_id_option=--load-list $IDFILE",
             Self::MissingKey { key: "test_list_option", .. } => "add for instance test_list_option=--list",
-            Self::MissingKey { .. } => return None,
+            Self::MissingKey { .. } | Self::BadValue { .. } => return None,
             Self::NoListing { .. } => {
                 "put $LISTOPT into test_command and add test_list_option: running in parallel and filters need a list of the tests"
             }

@@ -7,12 +7,14 @@ mod commands;
 mod error;
 mod interpolate;
 mod scan;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-pub use commands::Commands;
+pub use commands::{Commands, OPTIONAL};
 pub use error::ConfigError;
+pub use settings::{Keep, NoTests, NotRun, Schedule, Settings};
 
 /// The options of `[DEFAULT]`, which is all that testr looks at. `%` is worked out when a key is asked for, as
 /// `ConfigParser` does, so that a bad one in a key which nobody needs harms nobody.

@@ -10,7 +10,7 @@ use std::io;
 use bytestring::ByteString;
 
 use crate::attachment::{Attachment, Body};
-use crate::event::{FileChunk, FinishedTest, Stamp, Status, TestEvent};
+use crate::event::{FileChunk, FinishedTest, Loss, Stamp, Status, TestEvent};
 
 /// How many bytes of files of open tests stay in memory, all together.
 pub(super) const BUDGET: usize = 8 * 1024 * 1024;
@@ -51,7 +51,7 @@ impl OpenTests {
             self.make_room();
             return None;
         };
-        self.close(id, event.route.as_ref(), Some(status), Some(at))
+        self.close(id, event.route.as_ref(), Some(status), event.loss, Some(at))
     }
 
     /// Why files could not be put on disk, or not whole, if that happened since the last call. No test's status is
@@ -62,7 +62,7 @@ impl OpenTests {
 
     /// No status will come for this test any more. Gives what came.
     pub fn unfinished(&mut self, id: &ByteString, route: Option<&ByteString>) -> Option<FinishedTest> {
-        self.close(id, route, None, None)
+        self.close(id, route, None, None, None)
     }
 
     fn close(
@@ -70,12 +70,13 @@ impl OpenTests {
         id: &ByteString,
         route: Option<&ByteString>,
         status: Option<Status>,
+        loss: Option<Loss>,
         stop: Option<Stamp>,
     ) -> Option<FinishedTest> {
         let ((id, _), open) = self.open.remove_entry(&(id.clone(), route.cloned()))?;
         let Open { start, tags, attachments } = open;
         self.in_memory -= attachments.iter().map(|a| a.body.in_memory()).sum::<usize>();
-        Some(FinishedTest { id, status, tags, start, stop, attachments })
+        Some(FinishedTest { id, route: route.cloned(), status, loss, tags, start, stop, attachments })
     }
 
     /// Where the disk takes nothing more, files stay in memory.

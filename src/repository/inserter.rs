@@ -17,7 +17,7 @@ use super::failing::Place;
 use super::records::Records;
 use super::store::{self, Lock};
 use super::tally::Tally;
-use crate::event::{FinishedTest, Pause, RunEnd, RunEvent, Sink, SinkError, Stamp, Status};
+use crate::event::{FinishedTest, Pause, RunEnd, RunEvent, Sink, SinkError, Status};
 use crate::wire::v1;
 use out::Out;
 
@@ -201,8 +201,7 @@ fn written_id(id: &ByteString) -> Option<Vec<u8>> {
     if id.bytes().all(is_plain) && !id.trim().is_empty() {
         return None;
     }
-    let at = Stamp::default();
-    let test = FinishedTest { id: id.clone(), status: None, tags: vec![], start: at, stop: None, attachments: vec![] };
+    let test = FinishedTest { id: id.clone(), ..FinishedTest::default() };
     let mut record = Vec::new();
     v1::write_test(&mut record, &test).ok()?;
     let record = Records::new(&*record).next()?.ok()?;

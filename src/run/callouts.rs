@@ -4,14 +4,15 @@
 //! where no shell has taken them apart: `REGATTA_COMMAND`, `REGATTA_FILES`, `REGATTA_INSTANCE_ID`, `_IDS`, `_COUNT`,
 //! `_INDEX`, `REGATTA_RUN_ID`, and `REGATTA`, the program that runs.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::instances::{CommandLine, Instances};
 use super::process::{ShellLine, Started, start};
-use super::supervisor::Instance;
+use super::supervisor::{Instance, Upkeep};
 use crate::config::Commands;
-use crate::template::{DISPOSE, EXECUTE, PROVISION, Template, Value, Values};
+use crate::template::{DISPOSE, EXECUTE, PROVISION, Template, UPKEEP, Value, Values};
 
 /// A command longer than this is in the environment only as a file: one string there may have 128 KiB (Linux).
 const LONGEST_IN_ENVIRONMENT: usize = 100 * 1024;
@@ -22,6 +23,7 @@ pub struct Callouts {
     provision: Option<Template>,
     execute: Option<Template>,
     dispose: Option<Template>,
+    upkeep: BTreeMap<Upkeep, Template>,
     run_id: String,
     program: PathBuf,
 }
@@ -35,6 +37,10 @@ impl Callouts {
             provision: parse(&commands.instance_provision),
             execute: parse(&commands.instance_execute),
             dispose: parse(&commands.instance_dispose),
+            upkeep: Upkeep::ALL
+                .into_iter()
+                .filter_map(|upkeep| Some((upkeep, Template::parse(commands.optional.get(upkeep.key())?))))
+                .collect(),
             run_id,
             program,
         }
@@ -70,6 +76,10 @@ impl Instances for Callouts {
 
     fn disposes(&self) -> bool {
         self.dispose.is_some()
+    }
+
+    fn offers(&self, upkeep: Upkeep) -> bool {
+        self.upkeep.contains_key(&upkeep)
     }
 
     fn provision(&mut self, count: usize) -> Started {
@@ -118,6 +128,16 @@ impl Instances for Callouts {
             how
         });
         started
+    }
+
+    fn upkeep(&mut self, upkeep: Upkeep, instance: &Instance) -> Started {
+        let values = Values::new(UPKEEP).with("INSTANCE_ID", Value::word(&instance.id));
+        let line = self.upkeep.get(&upkeep).map(|template| template.render(&values)).unwrap_or_default();
+        let env = self.env([
+            ("REGATTA_INSTANCE_ID", instance.id.clone()),
+            ("REGATTA_INSTANCE_INDEX", instance.index.to_string()),
+        ]);
+        start(ShellLine { line, env, foreground: false })
     }
 
     fn dispose(&mut self, ids: &[String]) -> Started {

@@ -64,7 +64,7 @@ pub struct CalloutFailure {
 impl fmt::Display for CalloutFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, purpose, line, ending } = self;
-        write!(f, "{key} failed {purpose}: {}\n  line: {line}", ending.how)?;
+        write!(f, "{key} failed {purpose}: {ending}\n  line: {line}")?;
         if !ending.last_stderr.is_empty() {
             f.write_str("\n  last lines of its stderr:")?;
             for said in &ending.last_stderr {

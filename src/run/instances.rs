@@ -3,7 +3,7 @@
 //! [`super::callouts::Callouts`] makes one of the shell lines in `.testr.conf`; a program may bring its own.
 
 use super::process::Started;
-use super::supervisor::Instance;
+use super::supervisor::{Instance, Upkeep};
 
 /// The command line of a runner, and the files it needs.
 #[derive(Debug)]
@@ -24,6 +24,9 @@ pub trait Instances: Send {
     /// Whether instances can be given back.
     fn disposes(&self) -> bool;
 
+    /// Whether this can be done for an instance. What is not offered is not asked for.
+    fn offers(&self, upkeep: Upkeep) -> bool;
+
     /// Make this many more instances: their ids come on stdout, with any white space between.
     fn provision(&mut self, count: usize) -> Started;
 
@@ -35,6 +38,9 @@ pub trait Instances: Send {
 
     /// Whether a command becomes a part of a shell's line, whose length the system bounds.
     fn pastes(&self) -> bool;
+
+    /// Do this for an instance. What it writes on stdout is nobody's; it succeeds with exit status 0.
+    fn upkeep(&mut self, upkeep: Upkeep, instance: &Instance) -> Started;
 
     /// Give these instances back.
     fn dispose(&mut self, ids: &[String]) -> Started;

@@ -164,7 +164,7 @@ impl Session {
             }
         }
         self.merge = Merge::default();
-        self.tell(RunEvent::RunStarted { at: Utc::now() });
+        self.tell(RunEvent::RunStarted { at: Utc::now(), retries: false });
         match self.drive(Input::Run(batches)).await {
             Outcome::Ran => {}
             other => return Err(self.not_reached(other)),

@@ -29,6 +29,8 @@ use crate::event::{Ending, How};
 pub struct Started {
     /// What `running=` shows.
     pub line: String,
+    /// The process that leads it, which is its session too unless it stays in the terminal's foreground.
+    pub pid: Option<u32>,
     /// What it writes on stdout.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
     /// What it writes on stderr.
@@ -49,6 +51,7 @@ impl Started {
         let how = How::NotRun(why.to_string());
         Self {
             line,
+            pid: None,
             stdout: Box::new(empty()),
             stderr: Box::new(empty()),
             ended: Box::pin(std::future::ready(how)),
@@ -100,8 +103,9 @@ pub fn start(shell: ShellLine) -> Started {
         Ok(child) => child,
         Err(error) => return Started::not_run(line, &error),
     };
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-    let group = Arc::new(Group { pid, session, state: AtomicU8::new(RUNS) });
+    let pid = child.id();
+    let leader = pid.and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+    let group = Arc::new(Group { pid: leader, session, state: AtomicU8::new(RUNS) });
     let stdout = child.stdout().take().expect("it was asked for as a pipe");
     let stderr = child.stderr().take().expect("it was asked for as a pipe");
     let ender = Arc::clone(&group);
@@ -111,7 +115,7 @@ pub fn start(shell: ShellLine) -> Started {
         status.map_or_else(|error| How::NotRun(error.to_string()), how)
     };
     let end = Box::new(move |force| ender.end(force));
-    Started { line, stdout: Box::new(stdout), stderr: Box::new(stderr), ended: Box::pin(ended), end }
+    Started { line, pid, stdout: Box::new(stdout), stderr: Box::new(stderr), ended: Box::pin(ended), end }
 }
 
 /// The processes of one shell line.
@@ -249,7 +253,7 @@ pub async fn attend<I: Intake>(started: Started, intake: &mut I, out: &mut impl 
         out.stdout(intake).await;
     }
     let how = end.map_or_else(|| How::NotRun("its end was not seen".into()), |(how, _)| how);
-    Ending { how, last_stderr: tail.lines() }
+    Ending { last_stderr: tail.lines(), ..Ending::of(how) }
 }
 
 /// What a callout said, all of it.

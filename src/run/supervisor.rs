@@ -36,6 +36,41 @@ pub enum Call {
     Dispose,
 }
 
+/// What is done for one instance, beside running tests on it. All of it is optional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Upkeep {
+    /// `instance_ready`: does it take work by now?
+    Ready,
+    /// `instance_check`: does it still live?
+    Check,
+    /// `instance_kill`: end what runs there.
+    Kill,
+    /// `instance_collect`: fetch its logs.
+    Collect,
+    /// `instance_renew`: it is still in use. The only one that may run beside another callout on the instance.
+    Renew,
+    /// `instance_fence`: turn its power off.
+    Fence,
+}
+
+impl Upkeep {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Ready, Self::Check, Self::Kill, Self::Collect, Self::Renew, Self::Fence];
+
+    /// The key in `.testr.conf`.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Ready => "instance_ready",
+            Self::Check => "instance_check",
+            Self::Kill => "instance_kill",
+            Self::Collect => "instance_collect",
+            Self::Renew => "instance_renew",
+            Self::Fence => "instance_fence",
+        }
+    }
+}
+
 /// Where a callout runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {

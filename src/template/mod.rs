@@ -21,6 +21,9 @@ pub const PROVISION: &[&str] = &["INSTANCE_COUNT"];
 /// What `instance_dispose` may name.
 pub const DISPOSE: &[&str] = &["INSTANCE_IDS"];
 
+/// What the optional callouts may name; `DEST` is for `instance_collect` alone.
+pub const UPKEEP: &[&str] = &["INSTANCE_ID", "DEST"];
+
 /// A shell line with variables in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {

@@ -232,6 +232,7 @@ pub(super) fn decode(packet: Bytes) -> Result<TestEvent, Damage> {
         runnable: layout.flags & RUNNABLE != 0,
         route,
         time: layout.time.map(stamp),
+        loss: None,
         packet: Some(packet),
     })
 }

@@ -67,6 +67,7 @@ fn test(spec: &str) -> FinishedTest {
         start: Stamp::from_timestamp(100, 1_999).unwrap(),
         stop: status.map(|_| Stamp::from_timestamp(100, 250_002_400).unwrap()),
         attachments: vec![Attachment { name: "log".into(), mime: Some("text/plain".into()), body: body.into() }],
+        ..FinishedTest::default()
     }
 }
 

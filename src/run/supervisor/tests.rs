@@ -13,7 +13,7 @@ fn machine(concurrency: usize) -> Supervisor {
 }
 
 fn ending(status: i32) -> Ending {
-    Ending { how: How::Exited(status), last_stderr: vec![] }
+    Ending::of(How::Exited(status))
 }
 
 fn batch(id: &str) -> Batch {

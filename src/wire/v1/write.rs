@@ -110,10 +110,9 @@ mod tests {
         FinishedTest {
             id: id.into(),
             status,
-            tags: Vec::new(),
             start: stamp(0),
             stop: Some(stamp(250_000_000)),
-            attachments: Vec::new(),
+            ..FinishedTest::default()
         }
     }
 
