@@ -148,7 +148,7 @@ fn lengths_of_every_size_are_read() {
         let broken = Broken::with("die-between", seed, stream.clone());
         let (out, _) = broken.cut();
         assert!(out == stream[..broken.number("packets")].concat());
-        let broken = Broken::with("die-between", seed, [&[text.clone()], &stream[..]].concat());
+        let broken = Broken::with("die-between", seed, [std::slice::from_ref(&text), &stream[..]].concat());
         let (out, _) = broken.cut();
         let count = broken.number("packets");
         let text: &[u8] = if count == 0 { &[] } else { &text };
