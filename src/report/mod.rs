@@ -10,6 +10,7 @@ mod open_tests;
 mod packets;
 mod stderr;
 mod stdout;
+mod stream;
 pub mod table;
 mod text;
 
