@@ -29,7 +29,7 @@ pub(super) fn load(context: &Context, args: &Load) -> Result<Exit, Error> {
         Box::new(Text::new(Stdout::open(), context.quiet))
     };
     let filter_tags = if args.subunit { Default::default() } else { context.config()?.filter_tags()? };
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(&run_id())), out, Box::new(Stderr)];
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(&run_id())), out, Box::new(Stderr::open())];
     let mut report = Report::new(sinks, filter_tags);
     report.event(&RunEvent::RunStarted { at: Utc::now(), retries: false })?;
     let mut merge = Merge::default();

@@ -14,7 +14,7 @@ use crate::cli::Run;
 use crate::config::{Commands, Config, NoTests, Schedule, Settings};
 use crate::error::Error;
 use crate::event::{RunEvent, Sink};
-use crate::report::{Packets, Report, Stderr, Stdout, Text, note};
+use crate::report::{Packets, Report, Stderr, Stdout, Text};
 use crate::repository::Repository;
 use crate::run::callouts::Callouts;
 use crate::run::signals::Signals;
@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let settings = Settings::new(&config, &options)?;
     let groups = commands.group_regex.as_deref().map(Groups::new).transpose()?.flatten();
     let run_id = run_id();
-    let report = report(context, args, &repository, &config, &run_id)?;
+    let (report, _abandon) = report(context, args, &repository, &config, &run_id)?;
     execute(async {
         let mut signals = Signals::catch().map_err(Error::failure)?;
         let decided =
@@ -64,20 +64,33 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     })
 }
 
+/// Gives up whoever reads stdout and stderr and has stalled.
+pub(super) type Abandon = Box<dyn Fn() + Send>;
+
+/// stdout and stderr, for a session.
+pub(super) fn open_output() -> (Stdout, Stderr, Abandon) {
+    let (mut stdout, mut stderr) = (Stdout::open(), Stderr::open());
+    let (end_stdout, end_stderr) = (stdout.abandoner(), stderr.abandoner());
+    let abandon = move || {
+        end_stdout();
+        end_stderr();
+    };
+    (stdout, stderr, Box::new(abandon))
+}
+
+/// The report of a run, and what gives up whoever reads stdout and stderr and has stalled.
 fn report(
     context: &Context,
     args: &Run,
     repository: &Repository,
     config: &Config,
     run_id: &str,
-) -> Result<Report, Error> {
-    let out: Box<dyn Sink> = if args.subunit {
-        Box::new(Packets::new(Stdout::open()))
-    } else {
-        Box::new(Text::new(Stdout::open(), context.quiet))
-    };
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(run_id)), out, Box::new(Stderr)];
-    Ok(Report::new(sinks, config.filter_tags()?))
+) -> Result<(Report, Abandon), Error> {
+    let (stdout, stderr, abandon) = open_output();
+    let out: Box<dyn Sink> =
+        if args.subunit { Box::new(Packets::new(stdout)) } else { Box::new(Text::new(stdout, context.quiet)) };
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(run_id)), out, Box::new(stderr)];
+    Ok((Report::new(sinks, config.filter_tags()?), abandon))
 }
 
 /// The ids that need no listing: those that fail, those in a file, or, with both, those in both.
@@ -263,16 +276,16 @@ pub(super) fn open_session(
 /// Give the instances back, whatever came before, and say how it all ended.
 pub(super) async fn close(mut session: Session, result: Result<Exit, Error>) -> Result<Exit, Error> {
     let closed = session.close().await.map_err(Error::from);
-    let interrupt = session.interrupt();
-    // What waits for the sinks is written before anything else is said.
-    drop(session);
-    if let Some(interrupt) = interrupt {
-        note("interrupted");
-        for error in [result.err(), closed.err()].into_iter().flatten().filter(|error| !error.is_interruption()) {
-            note(&error.to_string());
+    if let Some(interrupt) = session.interrupt() {
+        let errors = [result.err(), closed.err()].into_iter().flatten().filter(|error| !error.is_interruption());
+        // Through the session, whose stderr can be given up when nobody reads it.
+        for text in std::iter::once("interrupted".to_owned()).chain(errors.map(|error| error.to_string())) {
+            session.tell(RunEvent::Note { text });
         }
         return Ok(Exit::Signalled(interrupt.number()));
     }
+    // What waits for the sinks is written before anything else is said.
+    drop(session);
     match (result, closed) {
         (Ok(exit), closed) => closed.map(|()| exit),
         (Err(error), closed) => Err(error.and(closed.err())),
