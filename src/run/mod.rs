@@ -15,7 +15,10 @@
 
 pub mod callouts;
 mod error;
+pub mod follow;
 pub mod instances;
+pub mod journal;
+mod machine;
 mod outlet;
 mod performing;
 pub mod process;
