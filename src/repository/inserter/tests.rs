@@ -5,7 +5,7 @@ use std::path::Path;
 use super::out::BUFFER;
 use super::*;
 use crate::attachment::Attachment;
-use crate::event::Counts;
+use crate::event::{Counts, Stamp};
 
 struct Sandbox {
     dir: tempfile::TempDir,
