@@ -22,6 +22,7 @@ mod machine;
 mod outlet;
 pub mod process;
 mod reading;
+pub mod recovery;
 pub mod signals;
 pub mod supervisor;
 pub mod test_command;
