@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 
@@ -28,6 +30,15 @@ pub struct Body(Place);
 enum Place {
     Memory(Vec<u8>),
     Spilled { file: File, len: u64 },
+    Shelved { file: Arc<File>, start: u64, len: u64 },
+}
+
+/// One temporary file for bodies that are whole and have to wait for long. It has no name, and each body goes to its
+/// end, so that thousands of them take one file descriptor.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    file: Option<Arc<File>>,
+    len: u64,
 }
 
 impl Default for Body {
@@ -48,7 +59,7 @@ impl Body {
     pub fn len(&self) -> u64 {
         match &self.0 {
             Place::Memory(bytes) => bytes.len() as u64,
-            Place::Spilled { len, .. } => *len,
+            Place::Spilled { len, .. } | Place::Shelved { len, .. } => *len,
         }
     }
 
@@ -63,14 +74,14 @@ impl Body {
     pub fn in_memory(&self) -> usize {
         match &self.0 {
             Place::Memory(bytes) => bytes.capacity(),
-            Place::Spilled { .. } => 0,
+            Place::Spilled { .. } | Place::Shelved { .. } => 0,
         }
     }
 
     /// Add bytes at the end.
     ///
     /// # Errors
-    /// When the temporary file cannot be written.
+    /// When the temporary file cannot be written, or the body was shelved, which only a whole one is.
     pub fn append(&mut self, more: &[u8]) -> io::Result<()> {
         match &mut self.0 {
             Place::Memory(bytes) => bytes.extend_from_slice(more),
@@ -79,6 +90,7 @@ impl Body {
                 file.write_all(more)?;
                 *len += more.len() as u64;
             }
+            Place::Shelved { .. } => return Err(io::ErrorKind::Unsupported.into()),
         }
         Ok(())
     }
@@ -97,6 +109,26 @@ impl Body {
         Ok(())
     }
 
+    /// Move it to a shelf, out of memory or of a file of its own.
+    ///
+    /// # Errors
+    /// When no temporary file can be made or written, or its own not be read; it then stays as it is.
+    pub fn shelve(&mut self, shelf: &mut Shelf) -> io::Result<()> {
+        if matches!(self.0, Place::Shelved { .. }) || self.is_empty() {
+            return Ok(());
+        }
+        let file = match &shelf.file {
+            Some(file) => Arc::clone(file),
+            None => Arc::clone(shelf.file.insert(Arc::new(tempfile::tempfile()?))),
+        };
+        // What is beyond the shelf's length is what failed before.
+        (&*file).seek(SeekFrom::Start(shelf.len))?;
+        let len = io::copy(&mut self.read()?, &mut &*file)?;
+        self.0 = Place::Shelved { file, start: shelf.len, len };
+        shelf.len += len;
+        Ok(())
+    }
+
     /// Read it from its beginning.
     ///
     /// # Errors
@@ -109,7 +141,24 @@ impl Body {
                 file.seek(SeekFrom::Start(0))?;
                 Box::new(file.take(*len))
             }
+            Place::Shelved { file, start, len } => Box::new(Stretch { file, at: *start, end: start + len }),
         })
+    }
+}
+
+/// A stretch of a file, read without moving the file's own position.
+struct Stretch<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Stretch<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..left], self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 
@@ -134,5 +183,19 @@ mod tests {
         body.spill().unwrap();
         assert_eq!(text(&body), "one two");
         assert_eq!(text(&body), "one two", "a second reading begins at the start again");
+    }
+    #[test]
+    fn bodies_on_a_shelf_are_read_as_they_were() {
+        let mut shelf = Shelf::default();
+        let mut bodies: Vec<Body> = ["one", "", "three"].map(|text| Body::from(text.as_bytes().to_vec())).into();
+        bodies[2].spill().unwrap();
+        for body in &mut bodies {
+            body.shelve(&mut shelf).unwrap();
+            body.shelve(&mut shelf).unwrap();
+        }
+        assert_eq!(bodies.iter().map(text).collect::<Vec<_>>(), ["one", "", "three"]);
+        assert_eq!((bodies[0].in_memory(), bodies[2].in_memory(), shelf.len), (0, 0, 8));
+        assert_eq!(text(&bodies[0]), "one", "a second reading begins at the start again");
+        assert!(bodies[0].append(b"more").is_err());
     }
 }

@@ -102,6 +102,21 @@ fn a_reader_who_has_gone_stops_nothing() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_is_reported_and_stops_nothing() {
+    for line in ["run", "run --subunit"] {
+        let sandbox = Sandbox::new();
+        sandbox.test("a", "exit 1\n");
+        sandbox.test("b", "");
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let outcome = sandbox.run(line).stdout(full).exits(3);
+        outcome.says(&["to standard output", "No space left"]);
+        sandbox.logged(&["provision 1", "execute i1 [] -- suite", "dispose i1"]);
+        assert_eq!(sandbox.failing(), ["a"], "{line}");
+    }
+}
+
 #[test]
 fn text_for_a_pipe_is_written_in_blocks() {
     let sandbox = Sandbox::new();

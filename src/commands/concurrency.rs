@@ -47,7 +47,7 @@ async fn ask(line: String, signals: &mut Signals) -> Result<Result<i64, Interrup
         Ok(said) => said,
         Err(interrupt) => return Ok(Err(interrupt)),
     };
-    Stderr.event(&RunEvent::Stderr { bytes: said.stderr.into() })?;
+    Stderr::open().event(&RunEvent::Stderr { bytes: said.stderr.into() })?;
     if !said.ending.is_success() {
         let purpose = "while asking how many to run at once";
         return Err(crate::run::RunError::from(CalloutFailure { key: KEY, purpose, line, ending: said.ending }).into());

@@ -1,14 +1,16 @@
 //! What is kept and shown of a run.
 //!
-//! [`Report`] is the one sink that a run is handed. It puts each test's events together ([`OpenTests`]), counts
-//! ([`crate::summary`]), and tells its own sinks in a fixed order: first whoever stores the run, then stdout, then
-//! stderr. No sink reads a clock, and apart from `main` nothing else in the crate prints.
+//! [`Report`] is the one sink that a run is handed. It puts each test's events together ([`OpenTests`]), finds the attempt
+//! that decides (`attempts`), counts ([`crate::summary`]), and tells its own sinks in a fixed order: first whoever stores
+//! the run, then stdout, then stderr. No sink reads a clock, and apart from `main` nothing else in the crate prints.
 
+mod attempts;
 pub mod details;
 mod open_tests;
 mod packets;
 mod stderr;
 mod stdout;
+mod stream;
 pub mod table;
 mod text;
 
@@ -20,14 +22,20 @@ pub use text::Text;
 
 use std::collections::BTreeSet;
 
+use attempts::{Attempts, Fate};
+
 use crate::event::{FinishedTest, Pause, RunEnd, RunEvent, Sink, SinkError};
 use crate::summary::Summary;
+
+/// How many flaky tests are named at the end of a run.
+const MOST_FLAKY: usize = 20;
 
 /// All sinks of a command, over all its runs.
 pub struct Report {
     sinks: Vec<Guarded>,
     filter_tags: BTreeSet<String>,
     open: OpenTests,
+    attempts: Attempts,
     summary: Summary,
 }
 
@@ -51,7 +59,7 @@ impl Report {
     pub fn new(sinks: Vec<Box<dyn Sink>>, filter_tags: BTreeSet<String>) -> Self {
         let sinks = sinks.into_iter().map(|sink| Guarded { sink, failed: None }).collect();
         let summary = Summary::new(filter_tags.clone());
-        Self { sinks, filter_tags, open: OpenTests::default(), summary }
+        Self { sinks, filter_tags, open: OpenTests::default(), attempts: Attempts::default(), summary }
     }
 
     fn tell(&mut self, mut what: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>) {
@@ -64,7 +72,7 @@ impl Report {
         self.sinks.iter_mut().find_map(|sink| sink.failed.take()).map_or(Ok(()), Err)
     }
 
-    /// The test that this event ended, if it ended one.
+    /// The attempt that this event ended, if it ended one.
     fn ended_by(&mut self, event: &RunEvent) -> Option<FinishedTest> {
         match event {
             RunEvent::Test { event, at } => self.open.event(event, *at),
@@ -72,19 +80,60 @@ impl Report {
             _ => None,
         }
     }
+
+    fn ended(&mut self, test: FinishedTest) {
+        match self.attempts.judge(&test) {
+            Fate::Decides => self.decided(&test),
+            Fate::Passes => self.tell(|sink| sink.attempt(&test)),
+            Fate::Waits => {
+                self.tell(|sink| sink.attempt(&test));
+                self.attempts.keep(test);
+            }
+        }
+    }
+
+    fn decided(&mut self, test: &FinishedTest) {
+        self.summary.test(test);
+        self.tell(|sink| sink.test(test));
+    }
+
+    /// Say something at the end of the run.
+    fn note(&mut self, text: String) {
+        let note = RunEvent::Note { text };
+        self.tell(|sink| sink.event(&note));
+    }
+
+    fn note_flaky(&mut self) {
+        let count = self.attempts.flaky().len();
+        let shown: Vec<String> = self.attempts.flaky().take(MOST_FLAKY).collect();
+        shown.into_iter().for_each(|line| self.note(line));
+        if count > MOST_FLAKY {
+            self.note(format!("flaky: and {} more", count - MOST_FLAKY));
+        }
+    }
 }
 
 impl Sink for Report {
     fn event(&mut self, event: &RunEvent) -> Result<(), SinkError> {
-        if matches!(event, RunEvent::RunStarted { .. }) {
+        if let RunEvent::RunStarted { retries, .. } = event {
             self.open = OpenTests::default();
+            self.attempts = Attempts::new(*retries);
             self.summary = Summary::new(self.filter_tags.clone());
         }
         self.summary.event(event);
+        self.attempts.event(event);
         self.tell(|sink| sink.event(event));
-        if let Some(test) = self.ended_by(event) {
-            self.summary.test(&test);
-            self.tell(|sink| sink.test(&test));
+        match event {
+            RunEvent::Again { id, route, .. } => {
+                if let Some(test) = self.open.unfinished(id, route.as_ref()) {
+                    self.tell(|sink| sink.attempt(&test));
+                }
+            }
+            event => {
+                if let Some(test) = self.ended_by(event) {
+                    self.ended(test);
+                }
+            }
         }
         Ok(())
     }
@@ -97,11 +146,20 @@ impl Sink for Report {
 
     /// Ends the run in each sink. Gives the first error that any of them had since the run began.
     fn finish(&mut self, end: &mut RunEnd) -> Result<(), SinkError> {
+        for test in self.attempts.take_failed() {
+            self.decided(&test);
+        }
+        // On a terminal, after the failures before it.
+        self.tell(|sink| sink.pause(Pause::Idle));
+        self.note_flaky();
         end.counts = self.summary.counts().clone();
         self.tell(|sink| sink.finish(end));
-        if let Some(source) = self.open.take_trouble() {
+        if let Some(source) = self.open.take_trouble().or_else(|| self.attempts.take_trouble()) {
             return Err(SinkError { what: "cannot keep what tests attached in a temporary file".into(), source });
         }
         self.first_error()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ impl OpenTests {
         self.trouble.take()
     }
 
-    /// No status will come for this test any more. Gives what came.
+    /// No status will come for this attempt any more. Gives what came.
     pub fn unfinished(&mut self, id: &ByteString, route: Option<&ByteString>) -> Option<FinishedTest> {
         self.close(id, route, None, None, None)
     }

@@ -1,17 +1,18 @@
 //! The program's own stdout: everything that testr would print there goes through here.
 //!
 //! Written in blocks until [`Stdout::flush`]; a reader who has gone away ends the output quietly, as for any filter, while
-//! the run itself goes on.
+//! the run itself goes on. A reader who has stalled can be given up.
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
+
+use super::stream::Stream;
 
 /// Where results are printed.
 #[derive(Debug)]
 pub struct Stdout {
     /// Nothing once the reader has gone.
-    out: Option<BufWriter<File>>,
+    out: Option<BufWriter<Stream>>,
     /// A terminal acts on control characters, and what is printed is not ours.
     terminal: bool,
 }
@@ -23,8 +24,16 @@ impl Stdout {
         // Not `io::stdout()`: it looks for line ends in what is binary.
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        let file = stdout.as_fd().try_clone_to_owned().map(File::from);
-        Self { out: file.ok().map(|file| BufWriter::with_capacity(64 * 1024, file)), terminal }
+        let stream = Stream::of(stdout.as_fd());
+        Self { out: stream.ok().map(|stream| BufWriter::with_capacity(64 * 1024, stream)), terminal }
+    }
+
+    /// What gives the reader up, from any thread and at any time: nothing waits for stdout any more, and what would have
+    /// to is dropped, with all that follows. A file is no such reader.
+    pub fn abandoner(&mut self) -> impl Fn() + Send + use<> {
+        // Where the means are lacking (no descriptor is left), waiting goes on as for any program.
+        let abandon = self.out.as_mut().and_then(|out| out.get_mut().abandoner().ok());
+        move || abandon.iter().for_each(|abandon| abandon())
     }
 
     /// Write text that may hold anything: on a terminal, control characters are made visible.
@@ -73,7 +82,7 @@ impl Stdout {
         self.attempt(Write::flush)
     }
 
-    fn attempt(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    fn attempt(&mut self, write: impl FnOnce(&mut BufWriter<Stream>) -> io::Result<()>) -> io::Result<()> {
         let Some(out) = &mut self.out else { return Ok(()) };
         match write(out) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
