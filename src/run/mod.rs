@@ -23,6 +23,7 @@ mod outlet;
 mod performing;
 pub mod process;
 mod reading;
+pub mod recovery;
 mod settling;
 pub mod signals;
 pub mod supervisor;
