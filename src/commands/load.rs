@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use super::run::run_id;
+use super::session::run_id;
 use super::{Context, Exit};
 use crate::cli::Load;
 use crate::error::{Error, Kind};

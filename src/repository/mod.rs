@@ -77,6 +77,12 @@ impl Repository {
         Ok(repository)
     }
 
+    /// Where the journals of runs are that live, or died. Nobody makes it before it is needed.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path("regatta").join("journal")
+    }
+
     /// How many runs were stored: the number of the next one.
     ///
     /// # Errors
