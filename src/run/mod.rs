@@ -33,7 +33,7 @@ pub mod test_command;
 pub use error::{CalloutFailure, RunError};
 pub use reading::Listing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -108,6 +108,8 @@ pub struct Session {
     /// The tests of the run.
     suite: Arc<Suite>,
     calls: BTreeMap<Call, Running>,
+    /// The instances on which a worker of this run was started.
+    shown: BTreeSet<String>,
     /// How many callouts have been started.
     started: u64,
     /// Workers that ended with tests that may yet fail for it.
@@ -176,6 +178,7 @@ impl Session {
             merge: Merge::default(),
             suite: Arc::default(),
             calls: BTreeMap::new(),
+            shown: BTreeSet::new(),
             started: 0,
             lost: BTreeMap::new(),
             outbox,
@@ -241,6 +244,7 @@ impl Session {
         self.check(&work)?;
         self.merge = Merge::default();
         self.lost.clear();
+        self.shown.clear();
         self.suite = work.tests.as_ref().map(|(suite, _)| Arc::clone(suite)).unwrap_or_default();
         self.tell(RunEvent::RunStarted { at: Utc::now(), retries: self.settings.retries > 0 });
         let stop = match self.drive(Input::Run(work)).await {
@@ -468,10 +472,11 @@ impl Session {
         match happening {
             Happening::Items(items) => {
                 let Call::Worker(worker) = call else { return vec![] };
-                let (now, clock) = (Utc::now(), self.began.elapsed());
+                let clock = self.began.elapsed();
                 let mut events = Vec::with_capacity(items.len());
                 for item in items {
-                    self.merge.item(worker, item, now, clock, &mut events);
+                    // Each anew, as in testr: a run whose packets have no times took some time all the same.
+                    self.merge.item(worker, item, Utc::now(), clock, &mut events);
                 }
                 self.outlet.send(events);
                 self.heard(call)

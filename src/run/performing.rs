@@ -84,8 +84,7 @@ impl Session {
         let number = self.started;
         self.started += 1;
         let (key, line) = (self.key(call), started.line.clone());
-        // testr has no such callouts, and its readers do not expect their lines.
-        if !matches!(call, Call::Upkeep(..)) {
+        if self.is_shown(call, instance.as_ref()) {
             self.tell(RunEvent::Running { line: line.clone() });
         }
         let told = instance.as_ref().map(|instance| instance.id.clone());
@@ -95,6 +94,16 @@ impl Session {
         let running = Running { number, key, line, end, instance, tests: 0, _command: command };
         self.calls.insert(call, running);
         tokio::spawn(attend_to(call, started, self.outbox.clone()));
+    }
+
+    /// Whether testr would print the line: it has one worker for each instance, and no other callouts.
+    fn is_shown(&mut self, call: Call, on: Option<&Instance>) -> bool {
+        match (call, on) {
+            (Call::Upkeep(..), _) => false,
+            (Call::Worker(_), Some(instance)) => self.shown.insert(instance.id.clone()),
+            (Call::Worker(WorkerId(number)), None) => number as usize <= self.concurrency.saturating_sub(1),
+            _ => true,
+        }
     }
 
     fn key(&self, call: Call) -> &'static str {
