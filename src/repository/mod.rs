@@ -18,12 +18,16 @@ use id_table::IdTable;
 use records::Records;
 use times::Times;
 
+mod attempts;
 mod error;
 mod failing;
 mod home;
 mod id_table;
 mod inserter;
 mod records;
+mod recovery;
+#[cfg(test)]
+mod sandbox;
 mod store;
 mod tally;
 mod times;
