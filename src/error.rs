@@ -10,6 +10,7 @@ use crate::config::ConfigError;
 use crate::event::SinkError;
 use crate::repository::RepositoryError;
 use crate::run::RunError;
+use crate::run::supervisor::Stop;
 use crate::test_id::IdError;
 
 /// What kind of error it is, which is its exit status.
@@ -109,7 +110,8 @@ impl fmt::Display for Error {
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         let hint = error.hint();
-        Self { hint, ..Self::failure(error) }
+        let kind = if matches!(error, ConfigError::BadOption { .. }) { Kind::Usage } else { Kind::Failure };
+        Self { hint, ..Self::new(kind, error) }
     }
 }
 
@@ -154,6 +156,16 @@ impl From<RunError> for Error {
             }
             RunError::LineTooLong { .. } => {
                 Some("name $IDFILE instead of $IDLIST: a file with the ids, one a line, has no such limit".into())
+            }
+            RunError::LeftBehind { ref failure, ref ids } => {
+                Some(format!("{}; what may be left: {}", failure.hint(), ids.join(" ")))
+            }
+            RunError::NoInstances { .. } => {
+                Some("see what instance_execute says for it; replace_limit is how many may be replaced".into())
+            }
+            RunError::Incomplete { stop: Stop::Duration(_), .. } => Some("give it more time: --max-duration".into()),
+            RunError::Incomplete { .. } => {
+                Some("the notes above say how its workers ended; `regatta run --failing` runs what failed".into())
             }
             RunError::Interrupted => None,
         };

@@ -111,6 +111,8 @@ pub enum Loss {
     Crashed,
     /// Its runners ended before it was in progress, or its instances went away.
     Lost,
+    /// It took longer than `test_timeout` each time.
+    TimedOut,
     /// Its runners ended well and never spoke of it (`not_run=fail`).
     NotRun,
 }
@@ -122,6 +124,7 @@ impl Loss {
         match self {
             Self::Crashed => "crashed",
             Self::Lost => "lost",
+            Self::TimedOut => "timed out",
             Self::NotRun => "not run",
         }
     }

@@ -3,16 +3,17 @@
 //! Each worker's packets get its tag (`worker-N`) and route code (`N`, or `N/` before a route that is there already),
 //! as in testr. What testr adds itself is added here: the failed tests `subunit.parser` for a damaged packet and
 //! `process-returncode` for a runner that ended badly, and the end of tests that began and never ended. What was
-//! handed out is counted against what came back.
+//! handed out is counted against what came back, and further attempts at a test are made to look like one test.
 //!
 //! Called by the loop of [`crate::run`], and by `load` with streams that are files.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::event::{Ending, FileChunk, RunEvent, Stamp, Status, TestEvent, WorkerId};
+use crate::event::{Ending, FileChunk, Loss, RunEvent, Stamp, Status, TestEvent, WorkerId};
 use crate::test_id::TestId;
 use crate::wire::{Damage, Item};
 
@@ -22,44 +23,102 @@ pub const PROCESS_RETURNCODE: &str = "process-returncode";
 /// testr's name for the failure that stands for a damaged packet.
 pub const SUBUNIT_PARSER: &str = "subunit.parser";
 
-/// The streams of the workers that run.
+/// The streams of the workers that run, and what is known of tests that run more than once.
 #[derive(Debug, Default)]
 pub struct Merge {
     workers: BTreeMap<WorkerId, Stream>,
+    /// The tests of which an attempt was cut off: what the next one keeps.
+    cut: HashMap<u32, Cut>,
 }
+
+/// What a further attempt keeps, so that a reader who goes by route code and id sees one test.
+#[derive(Clone, Debug)]
+struct Cut {
+    route: ByteString,
+    /// Which attempt the next one is, from 2.
+    attempt: u32,
+}
+
+/// A test that a worker is handed: its number in the run, and its id.
+pub type Handed<'a> = (u32, &'a TestId);
 
 #[derive(Debug)]
 struct Stream {
     tag: ByteString,
     route: ByteString,
-    /// Tests with events and without a final status, and the order in which they came.
-    open: HashMap<(ByteString, Option<ByteString>), u64>,
+    /// Tests with events and without a final status.
+    open: HashMap<Key, Opened>,
     opened: u64,
-    /// How often each id that was handed out must still get a final status; nothing in a serial run.
-    owed: Option<HashMap<TestId, u32>>,
+    /// What was handed out; nothing in a serial run.
+    owed: Option<HashMap<TestId, Owed>>,
     handed_out: usize,
     finals: usize,
+    failed: Vec<u32>,
+    failures: u64,
+    has_spoken: bool,
 }
 
-/// What a worker that ended left behind.
-#[derive(Debug, Default, PartialEq, Eq)]
+type Key = (ByteString, Option<ByteString>);
+
+/// A test in progress.
+#[derive(Debug)]
+struct Opened {
+    /// Its place in the order of opening.
+    n: u64,
+    since: Duration,
+}
+
+/// An id that was handed out, as often as it was.
+#[derive(Debug)]
+struct Owed {
+    first: u32,
+    more: Vec<u32>,
+    /// How many final statuses came.
+    settled: usize,
+    cut: Option<Cut>,
+}
+
+impl Owed {
+    fn nth(&self, n: usize) -> Option<u32> {
+        if n == 0 { Some(self.first) } else { self.more.get(n - 1).copied() }
+    }
+
+    fn missing(&self) -> impl Iterator<Item = u32> {
+        (self.settled..=self.more.len()).filter_map(|n| self.nth(n))
+    }
+}
+
+/// What a worker left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
+    /// Whether it wrote a packet at all.
+    pub has_spoken: bool,
     /// How many tests it was handed.
     pub handed_out: usize,
     /// How many final statuses came.
     pub results: usize,
-    /// Those without a final status, each as often as it is missing; none when as many tests came back as went
-    /// out, whatever they were called.
-    pub missing: Vec<TestId>,
+    /// The numbers of tests without a final status, in order, and for those in progress when they began. None when as
+    /// many tests came back as went out, whatever they were called.
+    pub missing: Vec<(u32, Option<Duration>)>,
+    /// The numbers of tests that failed.
+    pub failed: Vec<u32>,
 }
 
 impl Merge {
     /// A worker begins, with these tests; nothing when the runner decides.
-    pub fn start(&mut self, worker: WorkerId, tests: Option<&[TestId]>) {
+    pub fn start(&mut self, worker: WorkerId, tests: Option<&[Handed<'_>]>) {
+        let mut handed_out = 0;
         let owed = tests.map(|tests| {
-            let mut owed = HashMap::with_capacity(tests.len());
-            for id in tests {
-                *owed.entry(id.clone()).or_insert(0) += 1;
+            handed_out = tests.len();
+            let mut owed: HashMap<TestId, Owed> = HashMap::with_capacity(tests.len());
+            for &(number, id) in tests {
+                match owed.get_mut(id) {
+                    Some(owed) => owed.more.push(number),
+                    None => {
+                        let cut = self.cut.get(&number).cloned();
+                        owed.insert(id.clone(), Owed { first: number, more: Vec::new(), settled: 0, cut });
+                    }
+                }
             }
             owed
         });
@@ -69,51 +128,103 @@ impl Merge {
             open: HashMap::new(),
             opened: 0,
             owed,
-            handed_out: tests.map_or(0, <[_]>::len),
+            handed_out,
             finals: 0,
+            failed: Vec::new(),
+            failures: 0,
+            has_spoken: false,
         };
         self.workers.insert(worker, stream);
     }
 
-    /// Something came from a worker at `now`.
-    pub fn item(&mut self, worker: WorkerId, item: Item, now: Stamp, out: &mut Vec<RunEvent>) {
+    /// Something came from a worker at `now`; `clock` is the same moment, counted so that it never goes back.
+    pub fn item(&mut self, worker: WorkerId, item: Item, now: Stamp, clock: Duration, out: &mut Vec<RunEvent>) {
         let Some(stream) = self.workers.get_mut(&worker) else { return };
         match item {
             Item::Packet { event, inside_damage } if inside_damage && !stream.was_handed_out(&event) => {
                 // An attachment can hold a whole stream, and the tests in it are not ours.
                 out.extend(event.packet.map(|bytes| RunEvent::Text { worker, bytes, at: now }));
             }
-            Item::Packet { event, .. } => out.push(stream.pass(event, now)),
+            Item::Packet { event, .. } => {
+                stream.has_spoken = true;
+                out.push(stream.pass(event, now, clock));
+            }
             Item::Damaged { bytes, why } => {
-                for event in damage(bytes, &why) {
-                    out.push(stream.pass(event, now));
-                }
+                // It stands for no test's result: what was in it may be just what is missing.
+                let finals = stream.finals;
+                out.extend(damage(bytes, &why).map(|event| stream.pass(event, now, clock)));
+                stream.finals = finals;
             }
             Item::Text(bytes) => out.push(RunEvent::Text { worker, bytes, at: now }),
         }
     }
 
-    /// A worker ended. With `stopped`, regatta ended it: what is missing is nobody's failure.
-    pub fn end(
+    /// When the oldest test in progress on a worker began, and how many tests have failed there.
+    #[must_use]
+    pub fn heard(&self, worker: WorkerId) -> (Option<Duration>, u64) {
+        let Some(stream) = self.workers.get(&worker) else { return (None, 0) };
+        (stream.open.values().map(|opened| opened.since).min(), stream.failures)
+    }
+
+    /// What a worker that ended left behind. It is to be closed then.
+    #[must_use]
+    pub fn account(&self, worker: WorkerId) -> Account {
+        self.workers.get(&worker).map(Stream::account).unwrap_or_default()
+    }
+
+    /// A runner failed by its exit status: testr's failed test `process-returncode`.
+    pub fn returncode(worker: WorkerId, ending: &Ending, now: Stamp, out: &mut Vec<RunEvent>) {
+        let text = format!("returncode {}", ending.returncode());
+        out.push(failure(worker, worker.to_string().into(), PROCESS_RETURNCODE.into(), ("traceback", text), None, now));
+    }
+
+    /// A test goes out again. If it was in progress, that was an attempt, and its next one keeps its route code.
+    pub fn again(&mut self, worker: WorkerId, (number, id): Handed<'_>, now: Stamp, out: &mut Vec<RunEvent>) {
+        let Some(stream) = self.workers.get_mut(&worker) else { return };
+        let id: ByteString = id.as_str().into();
+        let route = self.cut.get(&number).map_or_else(|| stream.route.clone(), |cut| cut.route.clone());
+        let key = (id, Some(route));
+        if stream.open.remove(&key).is_none() {
+            return;
+        }
+        let (id, route) = key;
+        let attempt = self.cut.get(&number).map_or(1, |cut| cut.attempt) + 1;
+        out.push(RunEvent::Again { id, route: route.clone(), worker, at: now });
+        self.cut.extend(route.map(|route| (number, Cut { route, attempt })));
+    }
+
+    /// A test fails that no runner called failed; `reason` says what is known.
+    pub fn lose(
         &mut self,
         worker: WorkerId,
-        ending: &Ending,
-        stopped: bool,
+        (number, id): Handed<'_>,
+        (loss, reason): (Loss, String),
         now: Stamp,
         out: &mut Vec<RunEvent>,
-    ) -> Account {
-        let Some(mut stream) = self.workers.remove(&worker) else { return Account::default() };
-        if stopped {
-            return Account::default();
+    ) {
+        let id: ByteString = id.as_str().into();
+        let route = self.cut.remove(&number).map_or_else(|| worker.to_string().into(), |cut| cut.route);
+        if let Some(stream) = self.workers.get_mut(&worker) {
+            stream.open.remove(&(id.clone(), Some(route.clone())));
         }
-        let account = stream.account();
-        if !ending.is_success() {
-            out.push(stream.pass(returncode(ending), now));
+        out.push(failure(worker, route, id, ("reason", reason), Some(loss), now));
+    }
+
+    /// A worker is over: what began and never ended is unfinished, unless regatta stopped it.
+    pub fn close(&mut self, worker: WorkerId, is_stopped: bool, out: &mut Vec<RunEvent>) {
+        let Some(mut stream) = self.workers.remove(&worker) else { return };
+        for number in
+            stream.owed.iter().flatten().flat_map(|(_, owed)| (0..owed.settled).map(|n| owed.nth(n))).flatten()
+        {
+            // It has its status. If it runs once more, that is another story.
+            self.cut.remove(&number);
+        }
+        if is_stopped {
+            return;
         }
         let mut open: Vec<_> = stream.open.drain().collect();
-        open.sort_by_key(|(_, n)| *n);
+        open.sort_by_key(|(_, opened)| opened.n);
         out.extend(open.into_iter().map(|((id, route), _)| RunEvent::Unfinished { id, route }));
-        account
     }
 }
 
@@ -123,61 +234,95 @@ impl Stream {
         owed.contains_key(&**id)
     }
 
-    fn pass(&mut self, mut event: TestEvent, now: Stamp) -> RunEvent {
+    fn pass(&mut self, mut event: TestEvent, now: Stamp, clock: Duration) -> RunEvent {
         event.worker_tag = Some(self.tag.clone());
-        event.route = Some(match event.route {
-            None => self.route.clone(),
-            Some(inner) => format!("{}/{inner}", self.route).into(),
+        let owed = event.id.as_ref().and_then(|id| self.owed.as_mut()?.get_mut(&**id));
+        let cut = owed.as_ref().and_then(|owed| owed.cut.as_ref()).filter(|_| event.route.is_none());
+        event.route = Some(match (&event.route, cut) {
+            (None, None) => self.route.clone(),
+            (None, Some(cut)) => cut.route.clone(),
+            (Some(inner), _) => format!("{}/{inner}", self.route).into(),
         });
+        if let (Some(cut), Some(file)) = (cut, &mut event.file) {
+            file.name = format!("{} (attempt {})", file.name, cut.attempt).into();
+            // Its bytes are those of another name.
+            event.packet = None;
+        }
         if let Some(id) = &event.id {
             let key = (id.clone(), event.route.clone());
-            if event.status.is_some_and(Status::is_final) {
-                self.open.remove(&key);
-                if event.status != Some(Status::Exists) {
-                    self.settle(id);
+            match event.status.filter(|status| status.is_final()) {
+                None => {
+                    let n = self.opened;
+                    self.open.entry(key).or_insert(Opened { n, since: clock });
+                    self.opened += 1;
                 }
-            } else {
-                let n = self.opened;
-                self.open.entry(key).or_insert(n);
-                self.opened += 1;
+                Some(status) => {
+                    self.open.remove(&key);
+                    if status != Status::Exists {
+                        self.finals += 1;
+                        let number = owed.and_then(|owed| {
+                            let number = owed.nth(owed.settled)?;
+                            owed.settled += 1;
+                            Some(number)
+                        });
+                        if status == Status::Fail {
+                            self.failures += 1;
+                            self.failed.extend(number);
+                        }
+                    }
+                }
             }
         }
         let at = event.time.unwrap_or(now);
         RunEvent::Test { event, at }
     }
 
-    fn settle(&mut self, id: &ByteString) {
-        self.finals += 1;
-        if let Some(owed) = self.owed.as_mut().and_then(|owed| owed.get_mut(&**id)) {
-            *owed = owed.saturating_sub(1);
-        }
-    }
-
     fn account(&self) -> Account {
         let mut missing = Vec::new();
         if self.finals < self.handed_out {
-            for (id, count) in self.owed.iter().flatten() {
-                missing.extend(std::iter::repeat_n(id.clone(), *count as usize));
+            for (id, owed) in self.owed.iter().flatten() {
+                let route = owed.cut.as_ref().map_or(&self.route, |cut| &cut.route);
+                let key = (ByteString::from(id.as_str()), Some(route.clone()));
+                let mut begun = self.open.get(&key).map(|opened| opened.since);
+                // Of several with this id, one is in progress.
+                missing.extend(owed.missing().map(|number| (number, begun.take())));
             }
-            missing.sort();
+            missing.sort_unstable();
         }
-        Account { handed_out: self.handed_out, results: self.finals, missing }
+        Account {
+            has_spoken: self.has_spoken,
+            handed_out: self.handed_out,
+            results: self.finals,
+            missing,
+            failed: self.failed.clone(),
+        }
     }
+}
+
+fn failure(
+    worker: WorkerId,
+    route: ByteString,
+    id: ByteString,
+    (name, text): (&'static str, String),
+    loss: Option<Loss>,
+    now: Stamp,
+) -> RunEvent {
+    let event = TestEvent {
+        id: Some(id),
+        status: Some(Status::Fail),
+        worker_tag: Some(worker.tag()),
+        file: Some(text_file(name, text)),
+        runnable: true,
+        route: Some(route),
+        loss,
+        ..TestEvent::default()
+    };
+    RunEvent::Test { event, at: now }
 }
 
 fn text_file(name: &'static str, text: String) -> FileChunk {
     let mime = Some(ByteString::from_static("text/plain;charset=utf8"));
     FileChunk { name: ByteString::from_static(name), mime, bytes: text.into(), eof: true }
-}
-
-fn returncode(ending: &Ending) -> TestEvent {
-    TestEvent {
-        id: Some(ByteString::from_static(PROCESS_RETURNCODE)),
-        status: Some(Status::Fail),
-        file: Some(text_file("traceback", format!("returncode {}", ending.returncode()))),
-        runnable: true,
-        ..TestEvent::default()
-    }
 }
 
 fn damage(bytes: Bytes, why: &Damage) -> [TestEvent; 2] {
@@ -205,24 +350,36 @@ mod tests {
         Item::Packet { event, inside_damage: false }
     }
 
-    fn ending(how: How) -> Ending {
-        Ending::of(how)
+    /// Feed one worker that was handed `tests` (`-` is a serial run) and then closed; a line for each event.
+    fn check(tests: &str, items: Vec<Item>, is_stopped: bool, expected: &[&str]) -> Account {
+        let mut merge = Merge::default();
+        let account = feed(&mut merge, WorkerId(3), tests, items, |_, out| assert_eq!(lines(out), expected));
+        let mut out = Vec::new();
+        merge.close(WorkerId(3), is_stopped, &mut out);
+        assert_eq!(lines(&out), [""; 0]);
+        account
     }
 
-    /// Feed one worker that was handed `tests` (`-` is a serial run) and ended like this; a line for each event.
-    fn check(tests: &str, items: Vec<Item>, how: How, stopped: bool, expected: &[&str]) -> Account {
-        let tests: Option<Vec<TestId>> = (tests != "-").then(|| tests.split_whitespace().map(Into::into).collect());
-        let mut merge = Merge::default();
+    fn lines(out: &[RunEvent]) -> Vec<String> {
+        out.iter().map(line).collect()
+    }
+
+    fn feed(
+        merge: &mut Merge,
+        worker: WorkerId,
+        tests: &str,
+        items: Vec<Item>,
+        then: impl FnOnce(&mut Merge, &[RunEvent]),
+    ) -> Account {
+        let ids: Vec<TestId> = tests.split_whitespace().map(Into::into).collect();
+        let handed: Vec<Handed<'_>> = (0..).zip(&ids).collect();
+        merge.start(worker, (tests != "-").then_some(&*handed));
         let mut out = Vec::new();
-        let worker = WorkerId(3);
-        merge.start(worker, tests.as_deref());
-        for item in items {
-            merge.item(worker, item, Stamp::default(), &mut out);
+        for (n, item) in items.into_iter().enumerate() {
+            merge.item(worker, item, Stamp::default(), Duration::from_secs(n as u64), &mut out);
         }
-        let account = merge.end(worker, &ending(how), stopped, Stamp::default(), &mut out);
-        let lines: Vec<String> = out.iter().map(line).collect();
-        assert_eq!(lines, expected);
-        account
+        then(merge, &out);
+        merge.account(worker)
     }
 
     fn line(event: &RunEvent) -> String {
@@ -231,10 +388,14 @@ mod tests {
                 let tags: Vec<&str> = e.all_tags().map(|t| &**t).collect();
                 let status = e.status.map_or("-", Status::as_str);
                 let id = e.id.as_deref().unwrap_or("-");
-                format!("{id} {status} {} {}", tags.join(","), e.route.as_deref().unwrap_or("-"))
+                let file = e.file.as_ref().map_or(String::new(), |file| format!(" {}", file.name));
+                format!("{id} {status} {} {}{file}", tags.join(","), e.route.as_deref().unwrap_or("-"))
             }
             RunEvent::Text { bytes, .. } => format!("text {}", bytes.len()),
             RunEvent::Unfinished { id, route } => format!("unfinished {id} {}", route.as_deref().unwrap_or("-")),
+            RunEvent::Again { id, route, worker, .. } => {
+                format!("again {id} {} {}", route.as_deref().unwrap_or("-"), worker.tag())
+            }
             other => format!("{other:?}"),
         }
     }
@@ -247,53 +408,89 @@ mod tests {
             event.tags = vec!["slow".into()];
         }
         let items = vec![packet("a", Status::Success), nested, Item::Text("hi".into())];
-        let account = check(
-            "a b",
-            items,
-            How::Exited(0),
-            false,
-            &["a success worker-3 3", "b success slow,worker-3 3/x", "text 2"],
-        );
-        assert_eq!(account, Account { handed_out: 2, results: 2, missing: vec![] });
+        let expected = ["a success worker-3 3", "b success slow,worker-3 3/x", "text 2"];
+        let account = check("a b", items, false, &expected);
+        assert_eq!((account.handed_out, account.results, account.missing), (2, 2, vec![]));
     }
 
     #[test]
-    fn a_runner_that_dies_leaves_what_began_unfinished_and_what_did_not_missing() {
-        let items = vec![packet("a", Status::Success), packet("b", Status::InProgress)];
-        let account = check(
-            "a b c",
-            items,
-            How::Signalled(9),
-            false,
-            &[
-                "a success worker-3 3",
-                "b inprogress worker-3 3",
-                "process-returncode fail worker-3 3",
-                "unfinished b 3",
-            ],
-        );
-        assert_eq!(account.missing, ["b", "c"].map(TestId::from));
+    fn what_is_missing_is_told_apart_by_what_was_in_progress() {
+        let mut merge = Merge::default();
+        let items = ["a", "b"].map(|id| packet(id, Status::InProgress)).into_iter();
+        let items = items.chain([packet("a", Status::Fail)]).collect();
+        let account = feed(&mut merge, WorkerId(0), "a b c", items, |_, _| ());
+        assert_eq!(account.missing, [(1, Some(Duration::from_secs(1))), (2, None)]);
+        assert_eq!((account.failed, account.has_spoken), (vec![0], true));
+        assert_eq!(merge.heard(WorkerId(0)), (Some(Duration::from_secs(1)), 1));
     }
 
     #[test]
-    fn what_regatta_ended_itself_fails_nothing() {
-        let items = vec![packet("b", Status::InProgress)];
-        let account = check("b c", items, How::Signalled(15), true, &["b inprogress worker-3 3"]);
-        assert!(account.missing.is_empty());
+    fn what_never_ended_is_unfinished_unless_regatta_stopped_it() {
+        for (is_stopped, expected) in [(false, &["unfinished b 0"][..]), (true, &[])] {
+            let mut merge = Merge::default();
+            feed(&mut merge, WorkerId(0), "-", vec![packet("b", Status::InProgress)], |_, _| ());
+            let mut out = Vec::new();
+            merge.close(WorkerId(0), is_stopped, &mut out);
+            assert_eq!(lines(&out), expected);
+        }
+    }
+
+    #[test]
+    fn a_second_attempt_keeps_the_route_of_the_first_for_that_test_alone() {
+        let (a, b) = (TestId::from("a"), TestId::from("b"));
+        let (mut merge, mut out) = (Merge::default(), Vec::new());
+        feed(&mut merge, WorkerId(0), "a b", vec![packet("a", Status::InProgress)], |_, _| ());
+        merge.again(WorkerId(0), (0, &a), Stamp::default(), &mut out);
+        merge.again(WorkerId(0), (1, &b), Stamp::default(), &mut out);
+        merge.close(WorkerId(0), false, &mut out);
+        assert_eq!(lines(&out), ["again a 0 worker-0"], "b was not begun, and nothing of a is left");
+
+        let mut log = packet("a", Status::InProgress);
+        if let Item::Packet { event, .. } = &mut log {
+            event.file = Some(text_file("log", "x".into()));
+        }
+        let items = vec![log, packet("a", Status::Success), packet("b", Status::Success)];
+        feed(&mut merge, WorkerId(4), "a b", items, |_, out| {
+            let expected = ["a inprogress worker-4 0 log (attempt 2)", "a success worker-4 0", "b success worker-4 4"];
+            assert_eq!(lines(out), expected);
+        });
+        merge.close(WorkerId(4), false, &mut out);
+        feed(&mut merge, WorkerId(5), "a", vec![packet("a", Status::Success)], |_, out| {
+            assert_eq!(lines(out), ["a success worker-5 5"], "a retry is another test to a reader");
+        });
+    }
+
+    #[test]
+    fn what_is_lost_fails_on_the_route_that_it_had() {
+        let a = TestId::from("a");
+        let (mut merge, mut out) = (Merge::default(), Vec::new());
+        for worker in [WorkerId(0), WorkerId(1)] {
+            feed(&mut merge, worker, "a", vec![packet("a", Status::InProgress)], |_, _| ());
+            if worker == WorkerId(0) {
+                merge.again(worker, (0, &a), Stamp::default(), &mut out);
+            } else {
+                merge.lose(worker, (0, &a), (Loss::Crashed, "so".into()), Stamp::default(), &mut out);
+            }
+            merge.close(worker, false, &mut out);
+        }
+        let died = Ending::of(How::Signalled(9));
+        Merge::returncode(WorkerId(1), &died, Stamp::default(), &mut out);
+        let expected =
+            ["again a 0 worker-0", "a fail worker-1 0 reason", "process-returncode fail worker-1 1 traceback"];
+        assert_eq!(lines(&out), expected);
     }
 
     #[test]
     fn ids_that_the_runner_calls_otherwise_are_not_missing() {
         let items = vec![packet("x.a", Status::Success), packet("x.b", Status::Skip)];
-        let account = check("a b", items, How::Exited(0), false, &["x.a success worker-3 3", "x.b skip worker-3 3"]);
+        let account = check("a b", items, false, &["x.a success worker-3 3", "x.b skip worker-3 3"]);
         assert!(account.missing.is_empty());
     }
 
     #[test]
     fn an_id_listed_twice_is_owed_twice() {
-        let account =
-            check("a a", vec![packet("a", Status::Success)], How::Exited(0), false, &["a success worker-3 3"]);
-        assert_eq!(account.missing, ["a"].map(TestId::from));
+        let account = check("a a", vec![packet("a", Status::Success)], false, &["a success worker-3 3"]);
+        assert_eq!(account.missing, [(1, None)]);
     }
 
     #[test]
@@ -303,7 +500,7 @@ mod tests {
             event.packet = Some("packet".into());
             Item::Packet { event, inside_damage: true }
         };
-        check("a", vec![inside("a"), inside("x")], How::Exited(0), false, &["a success worker-3 3", "text 6"]);
-        check("-", vec![inside("a")], How::Exited(0), false, &["text 6"]);
+        check("a", vec![inside("a"), inside("x")], false, &["a success worker-3 3", "text 6"]);
+        check("-", vec![inside("a")], false, &["text 6"]);
     }
 }

@@ -98,10 +98,14 @@ fn numbers_patterns_and_lists_that_are_none() {
 }
 
 #[test]
+fn a_value_that_an_option_does_not_take() {
+    let outcome = Sandbox::bare().run("run --schedule later").exits(2);
+    outcome.says(&["--schedule is \"later\", but takes static or dynamic", "run --help"]);
+}
+
+#[test]
 fn options_and_commands_that_there_are_none_of() {
-    for line in
-        ["run --nonsense", "nonsense", "run --concurrency many", "run --schedule later", "last --list", "scripts"]
-    {
+    for line in ["run --nonsense", "nonsense", "run --concurrency many", "last --list", "scripts"] {
         let word = line.split_whitespace().last().unwrap();
         let outcome = Sandbox::bare().run(line).exits(2);
         assert!(outcome.stderr().starts_with("error: "), "{outcome}");

@@ -31,7 +31,7 @@ fn b_has_failed() -> Sandbox {
 #[test]
 fn a_parallel_run_asks_for_its_size_provisions_lists_executes_and_disposes() {
     let sandbox = three_tests();
-    sandbox.run("run --parallel").exits(1).prints(&["\nRan 3 tests", "FAILED (id=0, failures=1)\n"]);
+    sandbox.run("run --parallel --schedule static").exits(1).prints(&["\nRan 3 tests", "FAILED (id=0, failures=1)\n"]);
     sandbox.logged_at_once(&[
         "concurrency",
         "provision 2",

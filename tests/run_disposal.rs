@@ -242,7 +242,7 @@ fn a_worker_that_ends_early_is_named_with_what_it_owes() {
         sandbox
             .run("run --load-list list")
             .exits(exit)
-            .says(&["regatta: ", " gave no result for 2 of 3 tests: b, c\n"]);
+            .says(&["regatta: ", " gave no result for 2 of 3 tests: b, c ("]);
     }
 }
 

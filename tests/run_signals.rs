@@ -94,7 +94,7 @@ fn a_signal_ends_all_workers_and_starts_no_other() {
     sandbox.test("a", WAIT);
     sandbox.test("b", WAIT);
     sandbox.test("c", WAIT);
-    let run = sandbox.run("run --parallel").spawn();
+    let run = sandbox.run("run --parallel --schedule static").spawn();
     ready.wait();
     ready.wait();
     run.signal("TERM");

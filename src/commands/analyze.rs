@@ -6,15 +6,14 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::Exit;
+use super::run::one_batch;
 use crate::error::Error;
 use crate::event::{RunEnd, RunEvent, Status};
 use crate::report::table;
 use crate::repository::Repository;
 use crate::run::Session;
-use crate::schedule::Batch;
 use crate::test_id::TestId;
 
 /// testr's words for a test that nothing was found for.
@@ -121,8 +120,7 @@ impl Analysis<'_> {
 
     /// One run, on one worker, in this order; stored as a partial one.
     async fn run(&mut self, ids: Vec<TestId>) -> Result<RunEnd, Error> {
-        let batch = Batch { tests: Some(Arc::from(ids)) };
-        Ok(self.session.run(vec![batch], true).await?)
+        Ok(self.session.run(one_batch(ids, false)?, true).await?)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::run::{execute, open_output, open_session, run_id, text_listing};
 use super::{Context, Exit};
 use crate::cli::ListTests;
-use crate::config::Commands;
+use crate::config::{Commands, Settings};
 use crate::error::Error;
 use crate::event::{RunEvent, Sink};
 use crate::report::{Report, Text};
@@ -14,13 +14,14 @@ use crate::test_id::Filters;
 pub(super) fn list_tests(context: &Context, args: &ListTests) -> Result<Exit, Error> {
     let config = context.config()?;
     let commands = Commands::from_config(&config)?;
+    let settings = Settings::new(&config, &[])?;
     commands.require_listing(&commands.test_template(&args.selection.test_args))?;
     let (stdout, stderr, _abandon) = open_output();
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Text::new(stdout, context.quiet)), Box::new(stderr)];
     let report = Report::new(sinks, config.filter_tags()?);
     execute(async {
         let signals = Signals::catch().map_err(Error::failure)?;
-        let mut session = open_session(1, &commands, &args.selection.test_args, run_id(), signals, report)?;
+        let mut session = open_session(1, &settings, &commands, &args.selection.test_args, run_id(), signals, report)?;
         let listed = list(&mut session, &args.selection.filters).await;
         super::run::close(session, listed).await
     })

@@ -18,17 +18,21 @@ use crate::report::{Packets, Report, Stderr, Stdout, Text};
 use crate::repository::Repository;
 use crate::run::callouts::Callouts;
 use crate::run::signals::Signals;
+use crate::run::supervisor::Work;
 use crate::run::test_command::TestCommand;
-use crate::run::{Listing, Session};
-use crate::schedule::{Batch, partition};
+use crate::run::{Listing, Session, Setup};
+use crate::schedule::{Queue, Suite, partition};
 use crate::test_id::{Filters, Groups, TestId, parse_list};
 
 pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
+    // A mistyped option is found before anything is looked at.
+    let options = args.settings.said();
+    Settings::default().apply(&options)?;
     let repository = context.repository_or_init(args.force_init)?;
     let known = known_ids(&repository, args)?;
     let config = context.config()?;
     let commands = Commands::from_config(&config)?;
-    let settings = Settings::new(&config, &args.settings.said())?;
+    let settings = Settings::new(&config, &options)?;
     let groups = commands.group_regex.as_deref().map(Groups::new).transpose()?.flatten();
     let run_id = run_id();
     let (report, _abandon) = report(context, args, &repository, &config, &run_id)?;
@@ -50,7 +54,8 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
             concurrency,
         };
         selection.require_listing()?;
-        let mut session = open_session(concurrency, &commands, &args.selection.test_args, run_id, signals, report)?;
+        let mut session =
+            open_session(concurrency, &settings, &commands, &args.selection.test_args, run_id, signals, report)?;
         if let Some(times) = repository.unsupported_times() {
             session.tell(RunEvent::Note { text: times.to_string() });
         }
@@ -147,7 +152,7 @@ impl Selection<'_> {
         loop {
             // Each time anew, as in testr: by now there are times of the round before.
             let rounds = self.rounds(ids.clone())?;
-            let is_empty = rounds.iter().all(Vec::is_empty);
+            let is_empty = rounds.iter().all(|work| work.tests.as_ref().is_some_and(|(_, queue)| queue.is_empty()));
             for round in rounds {
                 let end = session.run(round, partial).await?;
                 if Exit::of(&end.counts) == Exit::Failed {
@@ -197,24 +202,33 @@ impl Selection<'_> {
         Ok(listing.ids)
     }
 
-    /// The batches of each round.
-    fn rounds(&self, ids: Option<Vec<TestId>>) -> Result<Vec<Vec<Batch>>, Error> {
-        let Some(ids) = ids else { return Ok(vec![vec![Batch { tests: None }]]) };
+    /// The work of each round.
+    fn rounds(&self, ids: Option<Vec<TestId>>) -> Result<Vec<Work>, Error> {
+        let is_last = !self.args.until_failure;
+        let Some(ids) = ids else { return Ok(vec![Work { tests: None, is_last }]) };
         if self.args.isolated {
-            return Ok(ids.into_iter().map(|id| vec![batch(vec![id])]).collect());
+            let count = ids.len();
+            let work = |(n, id)| one_batch(vec![id], is_last && n + 1 == count);
+            return ids.into_iter().enumerate().map(work).collect();
         }
-        let batches = match self.settings.schedule {
-            _ if self.concurrency == 1 => vec![ids],
-            Schedule::Static | Schedule::Dynamic => {
-                partition(&ids, self.concurrency, &self.repository.times(&ids)?, self.groups.as_ref())?
+        let suite = Suite::new(ids, self.groups.as_ref())?;
+        let queue = match self.settings.schedule {
+            _ if self.concurrency == 1 => Queue::fixed(vec![suite.tests().collect()]),
+            Schedule::Dynamic => Queue::by_group(suite.grouped(suite.tests())),
+            Schedule::Static => {
+                let times = self.repository.times(suite.ids())?;
+                Queue::fixed(partition(&suite, self.concurrency, &times))
             }
         };
-        Ok(vec![batches.into_iter().filter(|ids| !ids.is_empty()).map(batch).collect()])
+        Ok(vec![Work { tests: Some((Arc::new(suite), queue)), is_last }])
     }
 }
 
-fn batch(ids: Vec<TestId>) -> Batch {
-    Batch { tests: Some(Arc::from(ids)) }
+/// One run, on one worker, in this order.
+pub(super) fn one_batch(ids: Vec<TestId>, is_last: bool) -> Result<Work, Error> {
+    let suite = Suite::new(ids, None)?;
+    let queue = Queue::fixed(vec![suite.tests().collect()]);
+    Ok(Work { tests: Some((Arc::new(suite), queue)), is_last })
 }
 
 /// What is wrong with a listing that is no subunit, but lines.
@@ -241,6 +255,7 @@ pub(super) fn execute<T>(future: impl Future<Output = Result<T, Error>>) -> Resu
 /// A session on the configured callouts.
 pub(super) fn open_session(
     concurrency: usize,
+    settings: &Settings,
     commands: &Commands,
     test_args: &[String],
     run_id: String,
@@ -248,9 +263,14 @@ pub(super) fn open_session(
     report: Report,
 ) -> Result<Session, Error> {
     let program = std::env::current_exe().map_err(Error::failure)?;
-    let callouts = Callouts::new(commands, run_id, program);
-    let command = TestCommand::new(commands, test_args);
-    Ok(Session::new(concurrency, Box::new(callouts), command, signals, Box::new(report)))
+    Ok(Session::new(Setup {
+        concurrency,
+        settings: settings.clone(),
+        instances: Box::new(Callouts::new(commands, run_id, program)),
+        command: TestCommand::new(commands, test_args),
+        signals,
+        sink: Box::new(report),
+    }))
 }
 
 /// Give the instances back, whatever came before, and say how it all ended.

@@ -127,10 +127,20 @@ pub enum ConfigError {
         /// The variable in `test_command` that needs it, and the line of `test_command`.
         needed_by: Option<(&'static str, usize)>,
     },
-    /// A value is not what its key, or its option, takes.
+    /// A value is not what its option takes.
+    #[error("{option} is {value:?}, but takes {expected}")]
+    BadOption {
+        /// The option.
+        option: String,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A value is not what its key takes.
     #[error("{place} is {value:?}, but takes {expected}")]
     BadValue {
-        /// The file, line and key, or the option.
+        /// The file, line and key.
         place: String,
         /// What it is.
         value: String,
@@ -191,6 +201,7 @@ impl ConfigError {
             }
             Self::MissingKey { key: "test_id_option", .. } => "add for instance test_id_option=--load-list $IDFILE",
             Self::MissingKey { key: "test_list_option", .. } => "add for instance test_list_option=--list",
+            Self::BadOption { .. } => "regatta run --help says what each option is for",
             Self::MissingKey { .. } | Self::BadValue { .. } => return None,
             Self::NoListing { .. } => {
                 "put $LISTOPT into test_command and add test_list_option: running in parallel and filters need a list of the tests"

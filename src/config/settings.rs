@@ -198,13 +198,22 @@ impl Settings {
                 expected,
             })?;
         }
+        settings.apply(options)?;
+        Ok(settings)
+    }
+
+    /// Put the values of options over what is there.
+    ///
+    /// # Errors
+    /// When a value is not what its option takes.
+    pub fn apply(&mut self, options: &[(&'static str, String)]) -> Result<(), ConfigError> {
         for (key, value) in options {
             let set = KEYS.iter().find(|(name, _)| name == key).map(|(_, set)| set);
-            let place = || format!("--{}", key.replace('_', "-"));
-            let bad = |expected| ConfigError::BadValue { place: place(), value: value.clone(), expected };
-            set.map_or(Ok(()), |set| set(&mut settings, value.trim())).map_err(bad)?;
+            let option = || format!("--{}", key.replace('_', "-"));
+            let bad = |expected| ConfigError::BadOption { option: option(), value: value.clone(), expected };
+            set.map_or(Ok(()), |set| set(self, value.trim())).map_err(bad)?;
         }
-        Ok(settings)
+        Ok(())
     }
 }
 

@@ -1,7 +1,9 @@
 //! Why a run could not be carried out. What tests do is no error.
 
 use std::fmt;
+use std::time::Duration;
 
+use super::supervisor::Stop;
 use crate::event::{Ending, How, SinkError};
 use crate::test_id::IdError;
 
@@ -29,6 +31,28 @@ pub enum RunError {
         /// The line that disposes of them.
         disposal: Option<String>,
     },
+    /// A disposal failed.
+    #[error("{failure}")]
+    LeftBehind {
+        /// The disposal.
+        failure: CalloutFailure,
+        /// What it was to dispose of.
+        ids: Vec<String>,
+    },
+    /// All instances died, and no more may be made in their place.
+    #[error("no instance is left to run tests on; the last one is dead: {why}")]
+    NoInstances {
+        /// Why the last one is dead.
+        why: String,
+    },
+    /// The run is stored as a part, since it was not run to its end.
+    #[error("{}", incomplete(stop, *limit))]
+    Incomplete {
+        /// Why it ended.
+        stop: Stop,
+        /// `max_duration`.
+        limit: Option<Duration>,
+    },
     /// A signal came before there was anything to store.
     #[error("interrupted")]
     Interrupted,
@@ -46,6 +70,21 @@ pub enum RunError {
         /// How long the line is.
         bytes: usize,
     },
+}
+
+fn incomplete(stop: &Stop, limit: Option<Duration>) -> String {
+    let seconds = limit.unwrap_or_default().as_secs_f64();
+    match stop {
+        Stop::Duration(left) => format!("max_duration, {seconds} s, is over; {left} tests were not begun"),
+        Stop::Fruitless(batches, left) => {
+            format!("stopped after {batches} batches in a row without a result; {left} tests were not begun")
+        }
+        Stop::NoInstances(why, left) => {
+            format!("no instance is left, and {left} tests were not begun; the last one is dead: {why}")
+        }
+        // These are no errors.
+        Stop::Signal | Stop::Failures(_) => String::new(),
+    }
 }
 
 /// A callout that failed: which, how, and what it said.

@@ -15,10 +15,16 @@
 
 pub mod callouts;
 mod error;
+pub mod follow;
 pub mod instances;
+pub mod journal;
+mod machine;
 mod outlet;
+mod performing;
 pub mod process;
 mod reading;
+pub mod recovery;
+mod settling;
 pub mod signals;
 pub mod supervisor;
 pub mod test_command;
@@ -27,6 +33,7 @@ pub use error::{CalloutFailure, RunError};
 pub use reading::Listing;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -35,38 +42,66 @@ use tokio::time::{Instant, sleep_until};
 
 use self::instances::{CommandLine, Instances};
 use self::outlet::Outlet;
-use self::process::{Ender, Started};
-use self::reading::{Happening, attend_to};
+use self::process::Ender;
+use self::reading::Happening;
+use self::settling::LostWorker;
 use self::signals::{Interrupt, Signals};
-use self::supervisor::{Action, Call, Input, Instance, Outcome, Rules, Supervisor};
+use self::supervisor::{Action, Call, Heard, Input, Instance, Outcome, Rules, Stop, Supervisor, Upkeep, Work};
 use self::test_command::TestCommand;
-use crate::event::Counts;
-use crate::event::{Ending, How, RunEnd, RunEvent, Sink, WorkerId};
-use crate::merge::{Account, Merge};
-use crate::schedule::Batch;
-use crate::test_id::{TestId, format_list};
+use crate::config::Settings;
+use crate::event::{Counts, Ending, RunEnd, RunEvent, Sink, WorkerId};
+use crate::merge::Merge;
+use crate::schedule::{Asker, Suite};
+use crate::test_id::format_list;
 
-/// From TERM to KILL.
+/// From TERM to KILL, for callouts outside of a session.
 pub const GRACE: Duration = Duration::from_secs(3);
+
+/// How long an instance lives on without a sign of life from regatta (`REGATTA_TTL`).
+pub const TTL: Duration = Duration::from_secs(60);
 
 /// How many messages of callouts may wait for the loop. Each holds what one read brought, or completed: at most a
 /// packet and a read.
 const INBOX: usize = 4;
 
+/// What a session is made of.
+pub struct Setup {
+    /// How many instances, or processes, run tests at once.
+    pub concurrency: usize,
+    /// How runs are carried out.
+    pub settings: Settings,
+    /// Where instances come from.
+    pub instances: Box<dyn Instances>,
+    /// The command that lists and runs tests.
+    pub command: TestCommand,
+    /// Where signals come from.
+    pub signals: Signals,
+    /// What is told of everything.
+    pub sink: Box<dyn Sink>,
+}
+
 /// Instances, and the runs that are made on them. To be closed with [`Session::close`], whatever happened.
 pub struct Session {
     supervisor: Supervisor,
+    settings: Settings,
+    concurrency: usize,
     instances: Box<dyn Instances>,
     command: TestCommand,
     signals: Signals,
     outlet: Outlet,
     merge: Merge,
+    /// The tests of the run.
+    suite: Arc<Suite>,
     calls: BTreeMap<Call, Running>,
+    /// How many callouts have been started.
+    started: u64,
+    /// Workers that ended with tests that may yet fail for it.
+    lost: BTreeMap<WorkerId, LostWorker>,
     outbox: Sender<(Call, Happening)>,
     inbox: Receiver<(Call, Happening)>,
     listing: Listing,
-    /// The line of the callout that ended last, for its error.
-    last_line: String,
+    /// The lines of the callouts that ended last, for their errors.
+    last_lines: BTreeMap<&'static str, String>,
     interrupt: Option<Interrupt>,
     began: Instant,
     wake_at: Option<Instant>,
@@ -74,38 +109,48 @@ pub struct Session {
 
 /// A callout that runs.
 struct Running {
+    number: u64,
+    key: &'static str,
     line: String,
     end: Ender,
     instance: Option<Instance>,
+    /// How many tests a worker was handed.
+    tests: usize,
     /// Held for as long as the command may read its file.
     _command: Option<CommandLine>,
 }
 
 impl Session {
-    /// A session without instances yet. `concurrency` is how many instances, or processes, run tests at once.
+    /// A session without instances yet.
     #[must_use]
-    pub fn new(
-        concurrency: usize,
-        instances: Box<dyn Instances>,
-        command: TestCommand,
-        signals: Signals,
-        sink: Box<dyn Sink>,
-    ) -> Self {
-        let rules =
-            Rules { concurrency, provisions: instances.provisions(), disposes: instances.disposes(), grace: GRACE };
+    pub fn new(setup: Setup) -> Self {
+        let Setup { concurrency, settings, instances, command, signals, sink } = setup;
+        let rules = Rules {
+            concurrency,
+            provisions: instances.provisions(),
+            disposes: instances.disposes(),
+            offers: Upkeep::ALL.into_iter().filter(|upkeep| instances.offers(*upkeep)).collect(),
+            renew_every: TTL / 3,
+            settings: settings.clone(),
+        };
         let (outbox, inbox) = channel(INBOX);
         Self {
             supervisor: Supervisor::new(rules),
+            settings,
+            concurrency,
             instances,
             command,
             signals,
             outlet: Outlet::new(sink),
             merge: Merge::default(),
+            suite: Arc::default(),
             calls: BTreeMap::new(),
+            started: 0,
+            lost: BTreeMap::new(),
             outbox,
             inbox,
             listing: Listing::default(),
-            last_line: String::new(),
+            last_lines: BTreeMap::new(),
             interrupt: None,
             began: Instant::now(),
             wake_at: None,
@@ -147,44 +192,62 @@ impl Session {
         Err(self.failure(self.execute_key(), "while listing the tests", ending).into())
     }
 
-    /// Run batches, each by a worker of its own, and end the run in the sinks.
+    /// Run tests, and end the run in the sinks.
     ///
-    /// A run that a signal ended early is stored as a partial one.
+    /// A run that was ended early is stored as a partial one.
     ///
     /// # Errors
     /// When nothing could be run, so that there is nothing to store; when ids cannot be handed to a runner; when
-    /// results could not be kept or shown.
-    pub async fn run(&mut self, batches: Vec<Batch>, partial: bool) -> Result<RunEnd, RunError> {
-        // Ids that cannot be handed over are found out here, before anything is started.
-        for tests in batches.iter().filter_map(|batch| batch.tests.as_deref()) {
-            format_list(tests)?;
-            if self.instances.pastes() {
-                let too_long = |bytes| RunError::LineTooLong { tests: tests.len(), bytes };
-                self.command.check_length(tests).map_err(too_long)?;
+    /// results could not be kept or shown; when the run was stored and is not whole, but for a signal or `max_fail`.
+    pub async fn run(&mut self, work: Work, partial: bool) -> Result<RunEnd, RunError> {
+        self.check(&work)?;
+        self.merge = Merge::default();
+        self.lost.clear();
+        self.suite = work.tests.as_ref().map(|(suite, _)| Arc::clone(suite)).unwrap_or_default();
+        self.tell(RunEvent::RunStarted { at: Utc::now(), retries: self.settings.retries > 0 });
+        let stop = match self.drive(Input::Run(work)).await {
+            Outcome::Ran(stop) => stop,
+            other => return Err(self.not_reached(other)),
+        };
+        let interrupted = matches!(stop, Some(Stop::Signal | Stop::Duration(_)));
+        let partial = partial || stop.is_some();
+        let end = RunEnd { at: Utc::now(), partial, interrupted, id: None, previous: None, counts: Counts::default() };
+        let end = self.outlet.finish(end).await?;
+        match stop {
+            Some(stop @ (Stop::Duration(_) | Stop::Fruitless(..) | Stop::NoInstances(..))) => {
+                Err(RunError::Incomplete { stop, limit: self.settings.max_duration })
+            }
+            _ => Ok(end),
+        }
+    }
+
+    /// Ids that cannot be handed over are found out here, before anything is started.
+    fn check(&self, work: &Work) -> Result<(), RunError> {
+        let Some((suite, queue)) = &work.tests else { return Ok(()) };
+        format_list(suite.ids())?;
+        if self.instances.pastes() && self.command.pastes() {
+            let mut queue = queue.clone();
+            let asker = Asker { place: None, has_others: false, hands: self.concurrency, others_run: false };
+            while let Some(batch) = queue.take(asker) {
+                let ids: Vec<_> = batch.iter().map(|test| suite.id(*test).clone()).collect();
+                let too_long = |bytes| RunError::LineTooLong { tests: ids.len(), bytes };
+                self.command.check_length(&ids).map_err(too_long)?;
             }
         }
-        self.merge = Merge::default();
-        self.tell(RunEvent::RunStarted { at: Utc::now(), retries: false });
-        match self.drive(Input::Run(batches)).await {
-            Outcome::Ran => {}
-            other => return Err(self.not_reached(other)),
-        }
-        let interrupted = self.supervisor.is_stopped();
-        let partial = partial || interrupted;
-        let end = RunEnd { at: Utc::now(), partial, interrupted, id: None, previous: None, counts: Counts::default() };
-        Ok(self.outlet.finish(end).await?)
+        Ok(())
     }
 
     /// Give all instances back, and let all that was told be seen.
     ///
     /// # Errors
-    /// When the disposal failed, or was given up; when the last words could not be shown.
+    /// When a disposal failed, or was given up; when the last words could not be shown.
     pub async fn close(&mut self) -> Result<(), RunError> {
         let closed = match self.drive(Input::Close).await {
-            Outcome::Closed(Some(ending)) if !ending.is_success() => {
-                Err(self.failure("instance_dispose", "while disposing of the instances", ending).into())
+            Outcome::DisposalFailed(ending, left) => {
+                let failure = self.failure("instance_dispose", "while disposing of the instances", ending);
+                Err(RunError::LeftBehind { failure, ids: left })
             }
-            Outcome::Closed(_) => Ok(()),
+            Outcome::Closed => Ok(()),
             other => Err(self.not_reached(other)),
         };
         let shown = self.outlet.end().await;
@@ -198,19 +261,26 @@ impl Session {
                 self.failure("instance_provision", "while provisioning instances", ending).into()
             }
             Outcome::ProvisionedNothing { asked, have } => {
-                RunError::ProvisionedNothing { line: self.last_line.clone(), asked, have }
+                let line = self.last_lines.get("instance_provision").cloned().unwrap_or_default();
+                RunError::ProvisionedNothing { line, asked, have }
             }
+            Outcome::NoInstances(why) => RunError::NoInstances { why },
             Outcome::Abandoned(ids) => {
                 let disposal = self.instances.disposal(&ids);
                 RunError::Abandoned { ids, disposal }
             }
             // The others are what their goals are asked for, and do not come here.
-            Outcome::Interrupted | Outcome::Listed(_) | Outcome::Ran | Outcome::Closed(_) => RunError::Interrupted,
+            Outcome::Interrupted
+            | Outcome::Listed(_)
+            | Outcome::Ran(_)
+            | Outcome::Closed
+            | Outcome::DisposalFailed(..) => RunError::Interrupted,
         }
     }
 
     fn failure(&self, key: &'static str, purpose: &'static str, ending: Ending) -> CalloutFailure {
-        CalloutFailure { key, purpose, line: self.last_line.clone(), ending }
+        let line = self.last_lines.get(key).cloned().unwrap_or_default();
+        CalloutFailure { key, purpose, line, ending }
     }
 
     fn execute_key(&self) -> &'static str {
@@ -229,11 +299,15 @@ impl Session {
         loop {
             while let Some(input) = inputs.pop_front() {
                 let now = self.began.elapsed();
+                let mut outcome = None;
                 for action in self.supervisor.on(input, now) {
                     match action {
-                        Action::Done(outcome) => return outcome,
+                        Action::Done(done) => outcome = Some(done),
                         action => self.perform(action),
                     }
+                }
+                if let Some(outcome) = outcome {
+                    return outcome;
                 }
             }
             inputs.extend(self.next().await);
@@ -262,73 +336,17 @@ impl Session {
         Input::Signal
     }
 
-    fn perform(&mut self, action: Action) {
-        match action {
-            Action::Provision(count) => {
-                let started = self.instances.provision(count);
-                self.attend(Call::Provision, started, None, None);
-            }
-            Action::List(instance) => {
-                let command = self.command.listing();
-                let started = self.instances.execute(instance.as_ref(), &command);
-                self.attend(Call::Listing, started, instance, Some(command));
-            }
-            Action::Execute(worker, instance, batch) => self.execute(worker, instance, &batch),
-            Action::Dispose(ids) => {
-                let started = self.instances.dispose(&ids);
-                self.attend(Call::Dispose, started, None, None);
-            }
-            Action::End(call, force) => {
-                if let Some(running) = self.calls.get_mut(&call) {
-                    (running.end)(force);
-                }
-            }
-            Action::WakeAt(at) => self.wake_at = Some(self.began + at),
-            Action::Done(_) => {}
-        }
-    }
-
-    fn execute(&mut self, worker: WorkerId, instance: Option<Instance>, batch: &Batch) {
-        let tests = batch.tests.as_deref();
-        self.merge.start(worker, tests);
-        self.tell(RunEvent::WorkerStarted {
-            worker,
-            instance: instance.as_ref().map(|instance| instance.id.clone()),
-            tests: batch.tests.clone(),
-            at: Utc::now(),
-        });
-        let call = Call::Worker(worker);
-        match self.command.running(tests) {
-            Ok(command) => {
-                let started = self.instances.execute(instance.as_ref(), &command);
-                self.attend(call, started, instance, Some(command));
-            }
-            Err(error) => {
-                let started = Started::not_run("the list of test ids for $IDFILE".into(), &error);
-                self.attend(call, started, instance, None);
-            }
-        }
-    }
-
-    fn attend(&mut self, call: Call, mut started: Started, instance: Option<Instance>, command: Option<CommandLine>) {
-        self.tell(RunEvent::Running { line: started.line.clone() });
-        let end = std::mem::replace(&mut started.end, Box::new(|_| ()));
-        let running = Running { line: started.line.clone(), end, instance, _command: command };
-        self.calls.insert(call, running);
-        tokio::spawn(attend_to(call, started, self.outbox.clone()));
-    }
-
     fn happened(&mut self, call: Call, happening: Happening) -> Vec<Input> {
         match happening {
             Happening::Items(items) => {
                 let Call::Worker(worker) = call else { return vec![] };
-                let now = Utc::now();
+                let (now, clock) = (Utc::now(), self.began.elapsed());
                 let mut events = Vec::with_capacity(items.len());
                 for item in items {
-                    self.merge.item(worker, item, now, &mut events);
+                    self.merge.item(worker, item, now, clock, &mut events);
                 }
                 self.outlet.send(events);
-                vec![]
+                self.heard(call)
             }
             Happening::Printed(ids) => ids.into_iter().map(Input::Printed).collect(),
             Happening::Listed(listing) => {
@@ -341,59 +359,31 @@ impl Session {
             }
             Happening::Stderr(bytes) => {
                 self.tell(RunEvent::Stderr { bytes });
-                vec![]
+                self.heard(call)
             }
-            Happening::Ended(ending) => {
-                let running = self.calls.remove(&call);
-                self.last_line = running.as_ref().map(|running| running.line.clone()).unwrap_or_default();
-                if let (Call::Worker(worker), Some(running)) = (call, running) {
-                    self.worker_ended(worker, &running, &ending);
-                }
-                vec![Input::Ended(call, ending)]
-            }
+            Happening::Ended(ending) => self.ended(call, ending),
         }
     }
 
-    fn worker_ended(&mut self, worker: WorkerId, running: &Running, ending: &Ending) {
-        let stopped = self.supervisor.is_stopped();
-        let mut events = Vec::new();
-        let account = self.merge.end(worker, ending, stopped, Utc::now(), &mut events);
-        if !stopped {
-            events.extend(self.explain(worker, running, ending, &account).map(|text| RunEvent::Note { text }));
+    /// What the supervisor has to know of a worker that wrote something.
+    fn heard(&self, call: Call) -> Vec<Input> {
+        let Call::Worker(worker) = call else { return vec![] };
+        if !self.supervisor.listens() {
+            return vec![];
         }
-        events.push(RunEvent::WorkerEnded { worker, ending: ending.clone(), at: Utc::now() });
-        self.outlet.send(events);
+        let (oldest, failures) = self.merge.heard(worker);
+        vec![Input::Heard(worker, Heard { oldest, failures })]
     }
 
-    /// What to say of a worker that did not do its part. A runner says "tests failed" by its exit status too, and
-    /// of that there is nothing to say.
-    fn explain(&self, worker: WorkerId, running: &Running, ending: &Ending, account: &Account) -> Option<String> {
-        let odd = !matches!(ending.how, How::Exited(status) if status < 126);
-        let silent = account.results == 0 && !ending.is_success();
-        let mut text = Vec::new();
-        if odd || silent || (!ending.is_success() && !account.missing.is_empty()) {
-            let failure = self.failure(self.execute_key(), "while running tests", ending.clone());
-            text.push(format!("{failure}\n  hint: {}", failure.hint()));
+    fn ended(&mut self, call: Call, mut ending: Ending) -> Vec<Input> {
+        ending.limit = self.supervisor.limit(call);
+        let Some(running) = self.calls.remove(&call) else { return vec![] };
+        let ended = RunEvent::CalloutEnded { number: running.number, ending: ending.clone(), at: Utc::now() };
+        self.last_lines.insert(running.key, running.line.clone());
+        self.tell(ended);
+        match call {
+            Call::Worker(worker) => vec![self.worker_ended(worker, running, ending)],
+            call => vec![Input::Ended(call, ending)],
         }
-        if !account.missing.is_empty() {
-            let place = running.instance.as_ref().map_or(String::new(), |instance| format!(" on {}", instance.id));
-            let Account { handed_out, missing, .. } = account;
-            text.push(format!(
-                "worker {worker}{place} gave no result for {} of {handed_out} tests: {}",
-                missing.len(),
-                some(missing)
-            ));
-        }
-        (!text.is_empty()).then(|| text.join("\n"))
     }
-}
-
-/// The first few of many ids.
-fn some(ids: &[TestId]) -> String {
-    const SHOWN: usize = 5;
-    let mut text = ids.iter().take(SHOWN).map(TestId::as_str).collect::<Vec<_>>().join(", ");
-    if ids.len() > SHOWN {
-        text += &format!(" and {} more", ids.len() - SHOWN);
-    }
-    text
 }

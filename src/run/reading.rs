@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc::Sender;
 
 use super::process::{Intake, Outflow, Started, attend};
-use super::supervisor::Call;
+use super::supervisor::{Call, Upkeep};
 use crate::event::{Ending, Status};
 use crate::test_id::TestId;
 use crate::wire::{Item, Scanner};
@@ -76,11 +76,16 @@ impl Listing {
 
 /// Read a callout to its end, telling the loop.
 pub(super) async fn attend_to(call: Call, started: Started, outbox: Sender<(Call, Happening)>) {
-    let mut flow = Flow { call, outbox };
+    let mut flow = Flow { call, outbox, is_silent: false };
     let ending = match call {
         Call::Provision => attend(started, &mut Words::default(), &mut flow).await,
         Call::Worker(_) => attend(started, &mut Packets::default(), &mut flow).await,
-        Call::Dispose => attend(started, &mut Passed::default(), &mut flow).await,
+        Call::Dispose(_) => attend(started, &mut Passed::default(), &mut flow).await,
+        Call::Upkeep(upkeep, _) => {
+            // A probe may fail many times before it is good.
+            flow.is_silent = matches!(upkeep, Upkeep::Ready | Upkeep::Check | Upkeep::Renew);
+            attend(started, &mut Ignored::default(), &mut flow).await
+        }
         Call::Listing => {
             let mut packets = Enumeration::default();
             let ending = attend(started, &mut packets, &mut flow).await;
@@ -93,6 +98,8 @@ pub(super) async fn attend_to(call: Call, started: Started, outbox: Sender<(Call
 
 struct Flow {
     call: Call,
+    /// Its stderr is nobody's.
+    is_silent: bool,
     outbox: Sender<(Call, Happening)>,
 }
 
@@ -111,7 +118,7 @@ impl<I: Reading> Outflow<I> for Flow {
     }
 
     async fn stderr(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
+        if !bytes.is_empty() && !self.is_silent {
             self.send(Happening::Stderr(bytes)).await;
         }
     }
@@ -242,6 +249,25 @@ impl Intake for Passed {
 impl Reading for Passed {
     fn take(&mut self) -> Option<Happening> {
         (!self.0.is_empty()).then(|| Happening::Stdout(self.0.split().freeze()))
+    }
+}
+
+/// The stdout of what writes nothing that counts.
+#[derive(Default)]
+struct Ignored(BytesMut);
+
+impl Intake for Ignored {
+    fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.0
+    }
+    fn arrived(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Reading for Ignored {
+    fn take(&mut self) -> Option<Happening> {
+        None
     }
 }
 

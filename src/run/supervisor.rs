@@ -1,27 +1,93 @@
-//! Every rule about instances, batches and signals, as a state machine.  (pure)
+//! Every rule about instances, batches, losses, limits and signals, as a state machine.  (pure)
 //!
 //! [`Supervisor::on`] takes what happened and says what to do. It starts no process and reads no clock: the loop in
 //! [`super::Session`] performs the actions and feeds what comes of them back in, so the rules can be tried with random
 //! histories and without a process.
 //!
+//! # What there is
+//!
 //! The caller has one *goal* at a time; each ends with one [`Action::Done`].
 //!
 //! | goal | needs | then | is over when |
 //! | --- | --- | --- | --- |
-//! | [`Input::List`] | all instances | the listing on one of them | the listing ended |
-//! | [`Input::Run`] | an instance for each batch, at most the concurrency | a worker for each batch, the next batch as an instance gets free | no batch waits and no worker runs |
-//! | [`Input::Close`] | nothing runs | one disposal with all instances, whatever happened | it ended, or there is nothing to dispose of |
+//! | [`Input::List`] | all instances that can run tests | the listing on one of them | the listing ended |
+//! | [`Input::Run`] | an instance for each batch, at most the concurrency | a worker for each batch, the next batch as an instance gets free | nothing waits and no worker runs |
+//! | [`Input::Close`] | nothing runs | instances are killed on and collected from, and disposed of together | it ended, or there is nothing to dispose of |
 //!
-//! Whatever the goal: while instances are missing, provision is called for the number missing, again and again while
-//! new ids come; an answer without a new one, or a failed one, ends the goal. An instance is used by one callout at a
-//! time and given back after each use. Signals: the first lets nothing start any more and ends what runs (TERM, after
-//! the grace KILL), the second kills at once, the third gives up. Only the third leaves an instance behind.
+//! An *instance* is printed, new, waiting for `instance_ready`, idle, busy, used, dead, wound up, leaving, and at last gone,
+//! kept or left behind (`slots::State`). A *test* waits, is handed out, and has a verdict, or waits again (`work`). A *call*
+//! runs, was told to end, or was killed (`calls`).
+//!
+//! # The rules
+//!
+//! Each row is a run, and is played in the tests: what is given; what happens, step by step; what the machine does at each
+//! step. `a.` passed, `a!` failed, `a~` was in progress. `w0` is the first worker, `i0` the first instance.
+//!
+//! | rule | given | happens | so |
+//! | --- | --- | --- | --- |
+//! | all came | static 1 instance, a b | w0: a. b. exit 0 | w0 gets a b on i0; done |
+//! | a bad end adds testr's failure | static 1 instance, a b | w0: a. b! exit 1 | w0 gets a b on i0; returncode of w0, done |
+//! | once for each instance and status | dynamic 1 instance, a b | w0: a! exit 1; w1: b! exit 1 | w0 gets a on i0; returncode of w0, w1 gets b on i0; done |
+//! | a serial run is testr's | serial 1 instance | w0: exit 1 | w0 gets all on i0; returncode of w0, done |
+//! | an unknown id counts | static 1 instance, a b | w0: x. y. exit 0 | w0 gets a b on i0; done |
+//! | nothing is said of some: once more | dynamic 1 instance, a b | w0: exit 0; w1: b. exit 0; w2: exit 0 | w0 gets a on i0; a again, w1 gets b on i0; w2 gets a on i0; a not run, done |
+//! | elsewhere if possible | dynamic 2 instances, a b | w0: exit 0; w1: b. exit 0; w2: exit 0 | w0 gets a on i0, w1 gets b on i1; a again; w2 gets a on i1; a not run, done |
+//! | or not, in testr's schedule | static 1 instance, a b | w0: a. exit 0 | w0 gets a b on i0; b not run, done |
+//! | not_run=fail | static not_run=fail 1 instance, a b | w0: a. exit 0 | w0 gets a b on i0; b fails as not run, done |
+//! | a runner dies in a test | static 1 instance, a b c | w0: a. b~ signal 9; w1: b~ signal 9; w2: c. exit 0 | w0 gets a b c on i0; b again, c again, w1 gets b on i0; b crashed, w2 gets c on i0; returncode of w1, done |
+//! | a loss that is made good is none | static 1 instance, a b | w0: a~ signal 9; w1: a. exit 0; w2: b. exit 0 | w0 gets a b on i0; a again, b again, w1 gets a on i0; w2 gets b on i0; done |
+//! | lost_limit | static lost_limit=1 1 instance, a b | w0: a~ signal 9; w1: b. exit 0 | w0 gets a b on i0; a crashed, b again, w1 gets b on i0; returncode of w0, done |
+//! | status 0 with a test in progress is no good end | dynamic 1 instance, a b | w0: a~ exit 0; w1: b. exit 0; w2: a~ exit 0 | w0 gets a on i0; a again, w1 gets b on i0; w2 gets a on i0; a crashed, done |
+//! | groups stay whole | dynamic 1 instance, A1 A2 b | w0: A1. A2~ exit 7; w1: b. exit 0; w2: A2. exit 0 | w0 gets A1 A2 on i0; A2 again, w1 gets b on i0; w2 gets A2 on i0; done |
+//! | nothing in progress, something done | dynamic lost_limit=1 1 instance, A1 A2 A3 | w0: A1. exit 7; w1: A2. exit 7; w2: A3. exit 0 | w0 gets A1 A2 A3 on i0; A2 again, A3 again, w1 gets A2 A3 on i0; A3 again, i0 is dead, dispose i0, provision 1; there is no such worker |
+//! | nothing done: halves | static +check 1 instance, a b c d | w0: exit 7; check i0: exit 0; w1: exit 7; check i0: exit 0; w2: c. d. exit 0; w3: exit 7; check i0: exit 0; w4: b. exit 0; w5: exit 7 | w0 gets a b c d on i0; a again, b again, c again, d again, check i0; w1 gets a b on i0; a again, b again, check i0; w2 gets c d on i0; w3 gets a on i0; a again, check i0; w4 gets b on i0; w5 gets a on i0; a lost, check i0, returncode of w5, done |
+//! | nothing ever done: stopped | static 1 process, a b c d | w0: exit 7; w1: exit 7; w2: exit 7 | w0 gets a b c d; a again, b again, c again, d again, w1 gets a b; a again, b again, w2 gets c d; c again, d again, a lost, b lost, c lost, d lost, returncode of w2, stopped: Fruitless(3, 0) |
+//! | a test runs out of time | dynamic test_timeout=5 1 instance, A1 A2 A3 | w0: A1. A2~; 5 s later; 3 s later; w0: A1. A2~ signal 9; w1: A2. A3. exit 0 | w0 gets A1 A2 A3 on i0; -; TERM w0; KILL w0; A2 again, A3 again, w1 gets A2 A3 on i0; done |
+//! | nothing is written | dynamic no_output_timeout=5 1 instance, a b | w0: a~; 4 s later; w0: a~; 4 s later; 1 s later; w0: a~ signal 15; w1: b. exit 0; w2: a. exit 0 | w0 gets a on i0; -; -; -; -; TERM w0; a again, w1 gets b on i0; w2 gets a on i0; done |
+//! | failed tests once more, elsewhere | static retries=1 2 instances, a b | w0: a! exit 1; w1: b. exit 0; w2: a. exit 0 | w0 gets a on i0, w1 gets b on i1; -; w2 gets a on i1; done |
+//! | fail again | static retries=1 1 instance, a b | w0: a! b. exit 0; w1: a! exit 0 | w0 gets a b on i0; w1 gets a on i0; done |
+//! | max_fail | dynamic max_fail=1 2 instances, a b c d e | w0: a!; w0: a! signal 15; w1: b~ signal 15 | w0 gets a b on i0, w1 gets c on i1; TERM w0, TERM w1; b unknown; c unknown, stopped: Failures(2) |
+//! | max_duration | dynamic max_duration=9 1 instance, a b | 9 s later; w0: a~ signal 15 | w0 gets a on i0; TERM w0; a unknown, stopped: Duration(1) |
+//! | without a word: dead, replaced | dynamic 1 instance, a | w0: exit 255; provision: i1 exit 0; dispose 0: exit 0; w1: a. exit 0 | w0 gets a on i0; a again, i0 is dead, dispose i0, provision 1; w1 gets a on i1; -; done |
+//! | twice in a row | dynamic lost_limit=3 2 instances, a b c d e f | w0: a~ exit 255; w2: b~ exit 255; dispose 0: exit 0; provision: i2 exit 0 | w0 gets a b on i0, w1 gets c on i1; a again, b again, w2 gets b on i0; b again, i0 is dead, dispose i0, provision 1; -; w3 gets d on i2 |
+//! | a last one is used on | dynamic replace_limit=0 1 instance, a b | w0: exit 255; w1: b. exit 0; w2: a. exit 0 | w0 gets a on i0; a again, w1 gets b on i0; w2 gets a on i0; done |
+//! | a check decides | dynamic +check 1 instance, a | w0: exit 255; check i0: exit 0; w1: a. exit 0 | w0 gets a on i0; a again, check i0; w1 gets a on i0; done |
+//! | a check that fails | dynamic +check 2 instances, a b c | w0: a~ exit 255; check i0: exit 1; provision: i2 exit 0; w2: c. exit 0; w1: b. exit 0; w3: a. exit 0 | w0 gets a on i0, w1 gets b on i1; a again, check i0; i0 is dead, dispose i0, provision 1; w2 gets c on i2; w3 gets a on i2; -; done |
+//! | what may still run is killed | dynamic +kill 1 instance, a b | w0: a~ exit 255; kill i0: exit 0; w1: b. exit 0; w2: a. exit 0 | w0 gets a on i0; a again, kill i0; w1 gets b on i0; w2 gets a on i0; done |
+//! | a kill that fails | dynamic +kill +fence 1 instance, a | w0: a~ exit 255; kill i0: exit 1; fence i0: exit 0; provision: i1 exit 0 | w0 gets a on i0; a again, kill i0; i0 is dead, fence i0, provision 1; dispose i0; w1 gets a on i1 |
+//! | none left | dynamic replace_limit=0 +check 1 instance, a b | w0: exit 255; check i0: exit 1; close; dispose 0: exit 0 | w0 gets a on i0; a again, check i0; i0 is dead, a lost, returncode of w0, stopped: no instance, 1 left; dispose i0; done |
+//! | its replacement fails | dynamic +check 1 instance, a | w0: a~ exit 255; check i0: exit 1; dispose 0: exit 0; provision: exit 1; close | w0 gets a on i0; a again, check i0; i0 is dead, dispose i0, provision 1; -; a lost, returncode of w0, stopped: no instance, 0 left; done |
+//! | a probe, until it is good | static +ready 1 instance, a | ready i0: exit 1; 0.05 s later; ready i0: exit 0; w0: a. exit 0 | ready i0; -; ready i0; w0 gets a on i0; done |
+//! | a probe, until its limit | static +ready ready_limit=1 1 instance, a | ready i0: exit 1; 1 s later; 3 s later; ready i0: signal 9 | ready i0; -; ready i0; TERM ready i0; i0 is dead, dispose i0, provision 1 |
+//! | collected, then disposed of, together | static +collect 2 instances, a b | w0: a. exit 0; w1: b. exit 0; close; collect i0: exit 0; collect i1: exit 1; dispose 0: exit 0 | w0 gets a on i0, w1 gets b on i1; -; done; collect i0, collect i1; -; dispose i0 i1; done |
+//! | a disposal that fails | static 1 instance, a | w0: a. exit 0; close; dispose 0: exit 1 | w0 gets a on i0; done; dispose i0; i0 is left, left behind: i0 |
+//! | a disposal that hangs | static dispose_limit=5 1 instance, a | w0: a. exit 0; close; 5 s later; 3 s later; dispose 0: signal 9 | w0 gets a on i0; done; dispose i0; TERM dispose(0); KILL dispose(0); i0 is left, left behind: i0 |
+//! | kept | static keep=failed 2 instances, a b | w0: a! exit 0; w1: b. exit 0; close; dispose 0: exit 0 | w0 gets a on i0, w1 gets b on i1; -; done; i0 is kept, dispose i1; done |
+//! | kept, and told for how long | static keep=always +renew 1 instance, a | 20 s later; renew i0: exit 0; w0: a. exit 0; close; keep i0: exit 0 | w0 gets a on i0; renew i0; -; done; keep i0; i0 is kept, done |
+//! | given back early | dynamic instance_release=early 2 instances, a b | w0: a. exit 0; w1: b. exit 0; close; dispose 0: exit 0; dispose 1: exit 0 | w0 gets a on i0, w1 gets b on i1; dispose i0; done; -; dispose i1; done |
+//! | the first signal | dynamic +kill +collect 2 instances, a b c | signal; w0: a~ signal 15; 3 s later; w1: signal 9; close; kill i0: exit 0; kill i1: exit 0; collect i0: exit 0; collect i1: exit 0; dispose 0: exit 0 | w0 gets a on i0, w1 gets b on i1; TERM w0, TERM w1; a unknown; KILL w1; b unknown, stopped: Signal; kill i0, kill i1; collect i0; collect i1; -; dispose i0 i1; done |
+//! | the second signal | dynamic +kill +collect 1 instance, a b | signal; signal; w0: a~ signal 9; close; kill i0: exit 0; dispose 0: exit 0 | w0 gets a on i0; TERM w0; KILL w0; a unknown, stopped: Signal; kill i0; dispose i0; done |
+//! | the third signal | dynamic 1 instance, a b | signal; signal; w0: a~ signal 9; close; signal | w0 gets a on i0; TERM w0; KILL w0; a unknown, stopped: Signal; dispose i0; abandoned(["i0"]) |
+//! | a signal while a replacement is made | dynamic 1 instance, a | w0: exit 255; signal; provision: i1 signal 15; dispose 0: exit 0; close; dispose 1: exit 0 | w0 gets a on i0; a again, i0 is dead, dispose i0, provision 1; TERM provision, stopped: Signal; -; -; dispose i1; done |
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Ending, WorkerId};
-use crate::schedule::Batch;
+use self::calls::Running;
+use self::slots::Slot;
+use self::work::Ledger;
+use crate::config::Settings;
+use crate::event::{Ending, InstanceState, Limit, Loss, WorkerId};
+use crate::merge::Account;
+use crate::schedule::{Queue, Suite, TestNumber};
+
+mod calls;
+mod closing;
+mod running;
+mod slots;
+mod stopping;
+mod work;
 
 /// A callout, or the plain command where there are no instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +98,10 @@ pub enum Call {
     Listing,
     /// The test command on an instance, with one batch.
     Worker(WorkerId),
-    /// `instance_dispose`.
-    Dispose,
+    /// Something for the instance with this index.
+    Upkeep(Upkeep, usize),
+    /// `instance_dispose`, numbered in the order of start.
+    Dispose(u32),
 }
 
 /// What is done for one instance, beside running tests on it. All of it is optional.
@@ -45,17 +113,20 @@ pub enum Upkeep {
     Check,
     /// `instance_kill`: end what runs there.
     Kill,
+    /// `instance_fence`: turn its power off.
+    Fence,
     /// `instance_collect`: fetch its logs.
     Collect,
     /// `instance_renew`: it is still in use. The only one that may run beside another callout on the instance.
     Renew,
-    /// `instance_fence`: turn its power off.
-    Fence,
+    /// `instance_renew` for as long as it is kept.
+    Keep,
 }
 
 impl Upkeep {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Ready, Self::Check, Self::Kill, Self::Collect, Self::Renew, Self::Fence];
+    pub const ALL: [Self; 7] =
+        [Self::Ready, Self::Check, Self::Kill, Self::Fence, Self::Collect, Self::Renew, Self::Keep];
 
     /// The key in `.testr.conf`.
     #[must_use]
@@ -64,9 +135,9 @@ impl Upkeep {
             Self::Ready => "instance_ready",
             Self::Check => "instance_check",
             Self::Kill => "instance_kill",
-            Self::Collect => "instance_collect",
-            Self::Renew => "instance_renew",
             Self::Fence => "instance_fence",
+            Self::Collect => "instance_collect",
+            Self::Renew | Self::Keep => "instance_renew",
         }
     }
 }
@@ -80,23 +151,50 @@ pub struct Instance {
     pub index: usize,
 }
 
+/// What is to be run.
+#[derive(Debug)]
+pub struct Work {
+    /// The tests; nothing when the runner itself decides what there is to run (a serial run).
+    pub tests: Option<(Arc<Suite>, Queue)>,
+    /// No other run follows on these instances.
+    pub is_last: bool,
+}
+
+/// The tests that a worker is handed, in order; nothing in a serial run.
+pub type Batch = Option<Arc<[TestNumber]>>;
+
 /// Something happened.
 #[derive(Debug)]
 pub enum Input {
+    /// These instances are there already (`--reuse`).
+    Adopted(Vec<String>),
     /// The caller wants the listing.
     List,
-    /// The caller wants these batches run, each by a worker of its own.
-    Run(Vec<Batch>),
-    /// The caller wants nothing more: everything is to be given back.
+    /// The caller wants these tests run.
+    Run(Work),
+    /// The caller wants nothing more: everything is to be given back, or kept.
     Close,
     /// Provision printed this id.
     Printed(String),
-    /// A callout ended, and all its output has been read.
+    /// A worker wrote something. Told only where a limit depends on it.
+    Heard(WorkerId, Heard),
+    /// A worker ended, and all its output has been read.
+    WorkerEnded(WorkerId, Ending, Account),
+    /// Another callout ended, and all its output has been read.
     Ended(Call, Ending),
     /// The user, or the system, wants an end.
     Signal,
     /// The time asked for with [`Action::WakeAt`] has come, or some other moment passed.
     Tick,
+}
+
+/// What a worker's output says so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// When the oldest test in progress began.
+    pub oldest: Option<Duration>,
+    /// How many tests have failed.
+    pub failures: u64,
 }
 
 /// How hard to end something.
@@ -108,6 +206,19 @@ pub enum Force {
     Kill,
 }
 
+/// What becomes of a test that a worker ended without a final status for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes out again.
+    Again,
+    /// It fails.
+    Fails(Loss),
+    /// Its runners never spoke of it, which is no failure (`not_run=warn`).
+    NotRun,
+    /// regatta stopped it: nothing is known of it.
+    Unknown,
+}
+
 /// Something to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
@@ -117,12 +228,28 @@ pub enum Action {
     List(Option<Instance>),
     /// Run a batch.
     Execute(WorkerId, Option<Instance>, Batch),
+    /// Do this for an instance.
+    Upkeep(Upkeep, Instance),
     /// Give these instances back.
-    Dispose(Vec<String>),
+    Dispose(u32, Vec<String>),
     /// End a callout that runs.
     End(Call, Force),
-    /// Come back with a [`Input::Tick`] at this time, counted as `now` is.
-    WakeAt(Duration),
+    /// The worker has failed by its exit status: testr's test `process-returncode`.
+    Returncode(WorkerId),
+    /// The worker is over. What becomes of the tests that it gave no final status for; told once for each worker, also
+    /// when there are none.
+    Settle(WorkerId, Vec<(TestNumber, Fate)>),
+    /// These tests fail though no worker has them: nothing is left to run them on, and this worker had them last.
+    GiveUp(Vec<(TestNumber, WorkerId)>),
+    /// Something became of an instance.
+    Became(Instance, InstanceState),
+    /// An instance is kept: nothing disposes of it until its time is over.
+    Keep(Instance),
+    /// Something to tell the user.
+    Note(String),
+    /// Come back with a [`Input::Tick`] at this time, counted as `now` is, if nothing happens before; never mind what
+    /// was asked for earlier.
+    WakeAt(Option<Duration>),
     /// The goal is over.
     Done(Outcome),
 }
@@ -132,10 +259,12 @@ pub enum Action {
 pub enum Outcome {
     /// The listing ended like this.
     Listed(Ending),
-    /// Each batch had its worker, or a signal came.
-    Ran,
-    /// Instances were disposed of like this; nothing when there was nothing to dispose of.
-    Closed(Option<Ending>),
+    /// Nothing runs any more, and nothing waits; or the run was stopped, for this reason.
+    Ran(Option<Stop>),
+    /// All is given back that is to be.
+    Closed,
+    /// Instances were to be disposed of, which ended like this at least once; these are left behind.
+    DisposalFailed(Ending, Vec<String>),
     /// Provision failed.
     ProvisionFailed(Ending),
     /// Provision succeeded and printed no id that was not there before.
@@ -145,14 +274,31 @@ pub enum Outcome {
         /// How many there are.
         have: usize,
     },
+    /// All instances died before anything could be run, the last one for this reason.
+    NoInstances(String),
     /// A signal came before the goal was reached.
     Interrupted,
     /// The third signal: these instances are left behind.
     Abandoned(Vec<String>),
 }
 
+/// Why a run ended before all was run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A signal.
+    Signal,
+    /// As many tests failed as may (`max_fail`); so many were left.
+    Failures(usize),
+    /// It took as long as it may (`max_duration`); so many tests were left.
+    Duration(usize),
+    /// So many batches in a row gave nothing; so many tests had not been begun.
+    Fruitless(usize, usize),
+    /// No instance is left, the last one died for this reason; so many tests had not been begun.
+    NoInstances(String, usize),
+}
+
 /// What the machine is told once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// How many instances, or processes.
     pub concurrency: usize,
@@ -160,11 +306,15 @@ pub struct Rules {
     pub provisions: bool,
     /// Whether there is a way to dispose of them.
     pub disposes: bool,
-    /// From TERM to KILL.
-    pub grace: Duration,
+    /// What can be done for them.
+    pub offers: BTreeSet<Upkeep>,
+    /// How often [`Upkeep::Renew`] is due.
+    pub renew_every: Duration,
+    /// The settings of the run.
+    pub settings: Settings,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goal {
     None,
     List,
@@ -172,27 +322,42 @@ enum Goal {
     Close,
 }
 
-#[derive(Debug)]
-struct Slot {
-    instance: Instance,
-    user: Option<Call>,
-}
-
 /// The state machine.
 #[derive(Debug)]
 pub struct Supervisor {
     rules: Rules,
+    now: Duration,
     goal: Goal,
     slots: Vec<Slot>,
-    /// What runs, and since a signal: when it is killed.
-    running: BTreeMap<Call, Option<Duration>>,
-    /// Batches that wait for an instance.
-    waiting: VecDeque<Batch>,
+    calls: BTreeMap<Call, Running>,
+    ledger: Ledger,
+    /// No other run follows.
+    is_last: bool,
     workers_started: u32,
-    /// How many were asked for in the provision call that runs, and how many there were before.
+    /// When the run has to be over.
+    run_until: Option<Duration>,
+    stop: Option<Stop>,
+    signals: u8,
+    provision: Provision,
+    disposals: u32,
+    /// The first disposal that failed.
+    failed_disposal: Option<Ending>,
+    woken_at: Option<Duration>,
+    actions: Vec<Action>,
+}
+
+/// Where provisioning is.
+#[derive(Debug, Default)]
+struct Provision {
+    /// How many were asked for in the call that runs, and how many there were before.
     asked: usize,
     had: usize,
-    signals: u8,
+    /// The call that runs is to replace dead instances.
+    replaces: bool,
+    /// How many dead instances have been replaced, or were tried to be.
+    replaced: usize,
+    /// It gave nothing more while work went on, and is not asked again for those that are missing.
+    gave_up: bool,
 }
 
 impl Supervisor {
@@ -201,197 +366,90 @@ impl Supervisor {
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
+            now: Duration::ZERO,
             goal: Goal::None,
             slots: Vec::new(),
-            running: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            calls: BTreeMap::new(),
+            ledger: Ledger::default(),
+            is_last: true,
             workers_started: 0,
-            asked: 0,
-            had: 0,
+            run_until: None,
+            stop: None,
             signals: 0,
+            provision: Provision::default(),
+            disposals: 0,
+            failed_disposal: None,
+            woken_at: None,
+            actions: Vec::new(),
         }
     }
 
     /// Whether a signal has come.
     #[must_use]
-    pub fn is_stopped(&self) -> bool {
+    pub fn is_interrupted(&self) -> bool {
         self.signals > 0
     }
 
-    /// The instances there are, in the order of provisioning.
-    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
-        self.slots.iter().map(|slot| &slot.instance)
+    /// Whether tests that are cut off now are cut off by regatta itself, which is no fault of theirs.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.signals > 0 || self.stop.as_ref().is_some_and(Stop::ends_workers)
+    }
+
+    /// The limit for which this callout is being ended, if it is.
+    #[must_use]
+    pub fn limit(&self, call: Call) -> Option<Limit> {
+        self.calls.get(&call)?.over
+    }
+
+    /// Whether [`Input::Heard`] is of any use.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        let settings = &self.rules.settings;
+        settings.test_timeout.is_some() || settings.no_output_timeout.is_some() || settings.max_fail.is_some()
     }
 
     /// Something happened at `now`, a time since any fixed moment that never goes back.
     pub fn on(&mut self, input: Input, now: Duration) -> Vec<Action> {
-        let mut actions = Vec::new();
+        self.now = now;
         match input {
+            Input::Adopted(ids) => ids.into_iter().for_each(|id| self.admit(id, slots::State::New)),
             Input::List => self.goal = Goal::List,
-            Input::Run(batches) => {
-                self.goal = Goal::Run;
-                self.waiting = batches.into();
-                self.workers_started = 0;
-            }
+            Input::Run(work) => self.begin(work),
             Input::Close => self.goal = Goal::Close,
-            Input::Printed(id) => self.admit(id),
-            Input::Ended(call, ending) => self.ended(call, ending, &mut actions),
-            Input::Signal => self.signal(now, &mut actions),
-            Input::Tick => self.kill_overdue(now, &mut actions),
+            Input::Printed(id) => self.printed(id),
+            Input::Heard(worker, heard) => self.heard(worker, heard),
+            Input::WorkerEnded(worker, ending, account) => self.worker_ended(worker, &ending, &account),
+            Input::Ended(call, ending) => self.ended(call, ending),
+            Input::Signal => self.signal(),
+            Input::Tick => {}
         }
-        if !actions.iter().any(|a| matches!(a, Action::Done(_))) {
-            self.advance(&mut actions);
+        self.enforce_limits();
+        if self.goal != Goal::None {
+            self.tend();
+            self.advance();
         }
-        actions
-    }
-
-    fn admit(&mut self, id: String) {
-        if self.slots.iter().all(|slot| slot.instance.id != id) {
-            let index = self.slots.len();
-            self.slots.push(Slot { instance: Instance { id, index }, user: None });
+        let wake = self.next_wake();
+        if wake != self.woken_at {
+            self.woken_at = wake;
+            self.actions.push(Action::WakeAt(wake));
         }
-    }
-
-    fn ended(&mut self, call: Call, ending: Ending, actions: &mut Vec<Action>) {
-        self.running.remove(&call);
-        for slot in &mut self.slots {
-            if slot.user == Some(call) {
-                slot.user = None;
-            }
-        }
-        match call {
-            // A goal that a signal stopped is over as interrupted, however its callout ended.
-            Call::Provision | Call::Listing if self.is_stopped() => {}
-            Call::Provision if !ending.is_success() => self.done(Outcome::ProvisionFailed(ending), actions),
-            Call::Provision if self.slots.len() == self.had => {
-                self.done(Outcome::ProvisionedNothing { asked: self.asked, have: self.had }, actions);
-            }
-            Call::Listing => self.done(Outcome::Listed(ending), actions),
-            Call::Dispose => {
-                self.slots.clear();
-                self.done(Outcome::Closed(Some(ending)), actions);
-            }
-            Call::Provision | Call::Worker(_) => {}
-        }
-    }
-
-    fn signal(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        self.signals = self.signals.saturating_add(1);
-        self.waiting.clear();
-        match self.signals {
-            1 => {
-                let kill_at = now + self.rules.grace;
-                for (call, kill) in self.running.iter_mut().filter(|(call, _)| **call != Call::Dispose) {
-                    actions.push(Action::End(*call, Force::Term));
-                    *kill = Some(kill_at);
-                }
-                if !actions.is_empty() {
-                    actions.push(Action::WakeAt(kill_at));
-                }
-            }
-            2 => self.kill_overdue(Duration::MAX, actions),
-            _ => {
-                let left = self.slots.drain(..).map(|slot| slot.instance.id).collect();
-                self.done(Outcome::Abandoned(left), actions);
-            }
-        }
-    }
-
-    fn kill_overdue(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        for (call, kill) in &mut self.running {
-            if kill.is_some_and(|at| at <= now) {
-                actions.push(Action::End(*call, Force::Kill));
-                *kill = None;
-            }
-        }
-    }
-
-    fn done(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
-        self.goal = Goal::None;
-        actions.push(Action::Done(outcome));
+        std::mem::take(&mut self.actions)
     }
 
     /// Start what can be started for the goal, or say that it is over.
-    fn advance(&mut self, actions: &mut Vec<Action>) {
-        let idle = self.running.is_empty();
+    fn advance(&mut self) {
         match self.goal {
             Goal::None => {}
-            Goal::Close if !idle => {}
-            Goal::Close => self.dispose(actions),
-            Goal::List if self.is_stopped() => {
-                if idle {
-                    self.done(Outcome::Interrupted, actions);
-                }
-            }
-            Goal::List => {
-                if idle && !self.provision(self.rules.concurrency, actions) {
-                    let instance = self.take(Call::Listing);
-                    self.running.insert(Call::Listing, None);
-                    actions.push(Action::List(instance));
-                }
-            }
-            Goal::Run => self.advance_run(actions),
+            Goal::List => self.advance_list(),
+            Goal::Run => self.advance_run(),
+            Goal::Close => self.advance_close(),
         }
     }
 
-    fn advance_run(&mut self, actions: &mut Vec<Action>) {
-        if !self.waiting.is_empty() && !self.running.contains_key(&Call::Provision) {
-            let wanted = self.waiting.len().min(self.rules.concurrency);
-            // Only at the start: later on, instances get free.
-            if self.workers_started > 0 || !self.provision(wanted, actions) {
-                self.start_workers(actions);
-            }
-        }
-        if self.waiting.is_empty() && self.running.is_empty() {
-            let started = self.workers_started > 0;
-            let outcome = if self.is_stopped() && !started { Outcome::Interrupted } else { Outcome::Ran };
-            self.done(outcome, actions);
-        }
-    }
-
-    fn start_workers(&mut self, actions: &mut Vec<Action>) {
-        while self.running.len() < self.rules.concurrency {
-            if self.rules.provisions && self.slots.iter().all(|slot| slot.user.is_some()) {
-                return;
-            }
-            let Some(batch) = self.waiting.pop_front() else { return };
-            let worker = WorkerId(self.workers_started);
-            self.workers_started += 1;
-            let call = Call::Worker(worker);
-            let instance = self.take(call);
-            self.running.insert(call, None);
-            actions.push(Action::Execute(worker, instance, batch));
-        }
-    }
-
-    /// Ask for what is missing to `wanted`. False when nothing is.
-    fn provision(&mut self, wanted: usize, actions: &mut Vec<Action>) -> bool {
-        self.had = self.slots.len();
-        self.asked = wanted.saturating_sub(self.had);
-        let missing = self.rules.provisions && self.asked > 0;
-        if missing {
-            self.running.insert(Call::Provision, None);
-            actions.push(Action::Provision(self.asked));
-        }
-        missing
-    }
-
-    /// The first instance that nobody uses.
-    fn take(&mut self, call: Call) -> Option<Instance> {
-        let slot = self.slots.iter_mut().find(|slot| slot.user.is_none())?;
-        slot.user = Some(call);
-        Some(slot.instance.clone())
-    }
-
-    fn dispose(&mut self, actions: &mut Vec<Action>) {
-        if self.slots.is_empty() || !self.rules.disposes {
-            return self.done(Outcome::Closed(None), actions);
-        }
-        let mut ids: Vec<String> = self.slots.iter().map(|slot| slot.instance.id.clone()).collect();
-        // Sorted as text, as testr does: n10 before n2.
-        ids.sort();
-        self.running.insert(Call::Dispose, None);
-        actions.push(Action::Dispose(ids));
+    fn done(&mut self, outcome: Outcome) {
+        self.goal = Goal::None;
+        self.actions.push(Action::Done(outcome));
     }
 }
 

@@ -45,13 +45,19 @@ impl TestCommand {
         CommandLine { line: self.template.render(&values), id_file: None }
     }
 
+    /// Whether ids become a part of the command line.
+    #[must_use]
+    pub fn pastes(&self) -> bool {
+        let lists = |template: &Template| template.mentions("IDLIST");
+        lists(&self.template) || self.id_option.as_ref().is_some_and(lists)
+    }
+
     /// Whether a shell can be started with these tests in its line, where `$IDLIST` puts them there.
     ///
     /// # Errors
     /// With the length of the line, in bytes, when it is too long.
     pub fn check_length(&self, tests: &[TestId]) -> Result<(), usize> {
-        let lists = |template: &Template| template.mentions("IDLIST");
-        if !lists(&self.template) && !self.id_option.as_ref().is_some_and(lists) {
+        if !self.pastes() {
             return Ok(());
         }
         let values = Values::new(TEST_COMMAND).with("IDLIST", id_words(tests));

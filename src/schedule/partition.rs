@@ -7,31 +7,25 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::test_id::{Groups, IdError, TestId};
+use super::{Suite, TestNumber};
+use crate::test_id::TestId;
 
 /// A group, by the order in which its first test was listed.
-struct Group<'t> {
-    tests: Vec<&'t TestId>,
+struct Group {
+    tests: Vec<TestNumber>,
     /// Seconds, over those of its tests that have a time.
     seconds: f64,
     /// Whether each of its tests has a time.
     complete: bool,
 }
 
-/// Split `ids` over `workers` batches; some may be empty. `times` are seconds; `groups` is `group_regex`.
-///
-/// # Errors
-/// When the group pattern cannot be matched against an id.
-pub fn partition(
-    ids: &[TestId],
-    workers: usize,
-    times: &HashMap<TestId, f64>,
-    groups: Option<&Groups>,
-) -> Result<Vec<Vec<TestId>>, IdError> {
+/// Split a suite over `workers` batches; some may be empty. `times` are seconds.
+#[must_use]
+pub fn partition(suite: &Suite, workers: usize, times: &HashMap<TestId, f64>) -> Vec<Vec<TestNumber>> {
     let mut timed = Vec::new();
     let mut partial = Vec::new();
     let mut unknown = Vec::new();
-    for group in gather(ids, times, groups)? {
+    for group in gather(suite, times) {
         // A group that is timed in part at 0 s counts as unknown, as in testr.
         match group {
             Group { complete: true, .. } => timed.push(group),
@@ -47,14 +41,14 @@ pub fn partition(
             let least = &mut loads[0];
             least.seconds += group.seconds;
             least.tests += group.tests.len();
-            batches[least.worker].extend(group.tests.into_iter().cloned());
+            batches[least.worker].extend(group.tests);
             settle(&mut loads);
         }
     }
     for (n, group) in unknown.into_iter().enumerate() {
-        batches[n % workers].extend(group.tests.into_iter().cloned());
+        batches[n % workers].extend(group.tests);
     }
-    Ok(batches)
+    batches
 }
 
 struct Load {
@@ -79,36 +73,28 @@ fn settle(loads: &mut [Load]) {
     }
 }
 
-fn gather<'t>(
-    ids: &'t [TestId],
-    times: &HashMap<TestId, f64>,
-    groups: Option<&Groups>,
-) -> Result<Vec<Group<'t>>, IdError> {
-    let mut found: Vec<Group<'t>> = Vec::new();
-    let mut by_key: HashMap<&str, usize> = HashMap::new();
+fn gather(suite: &Suite, times: &HashMap<TestId, f64>) -> Vec<Group> {
     let mut counted = HashSet::new();
-    for id in ids {
-        let key = groups.map_or(Ok(id.as_str()), |g| g.key(id))?;
-        let at = *by_key.entry(key).or_insert_with(|| {
-            found.push(Group { tests: Vec::new(), seconds: 0.0, complete: true });
-            found.len() - 1
-        });
-        let group = &mut found[at];
-        group.tests.push(id);
-        // An id that is listed twice runs twice, and its time counts once.
-        if counted.insert(id) {
-            match times.get(id) {
-                Some(seconds) => group.seconds += seconds,
-                None => group.complete = false,
+    let groups = suite.grouped(suite.tests()).into_iter().map(|tests| {
+        let mut group = Group { tests, seconds: 0.0, complete: true };
+        for id in group.tests.iter().map(|test| suite.id(*test)) {
+            // An id that is listed twice runs twice, and its time counts once.
+            if counted.insert(id) {
+                match times.get(id) {
+                    Some(seconds) => group.seconds += seconds,
+                    None => group.complete = false,
+                }
             }
         }
-    }
-    Ok(found)
+        group
+    });
+    groups.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_id::Groups;
 
     /// Ids as `name` or `name=seconds`, split over `workers`; the batches come back as one line each.
     fn check(listed: &str, workers: usize, group_regex: &str, expected: &[&str]) {
@@ -122,9 +108,10 @@ mod tests {
             }
         }
         let groups = Groups::new(group_regex).unwrap();
-        let batches = partition(&ids, workers, &times, groups.as_ref()).unwrap();
-        let lines: Vec<String> =
-            batches.iter().map(|b| b.iter().map(TestId::as_str).collect::<Vec<_>>().join(" ")).collect();
+        let suite = Suite::new(ids, groups.as_ref()).unwrap();
+        let name = |test: &TestNumber| suite.id(*test).as_str();
+        let batches = partition(&suite, workers, &times);
+        let lines: Vec<String> = batches.iter().map(|b| b.iter().map(name).collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(lines, expected, "{listed}");
     }
 
@@ -159,14 +146,13 @@ mod tests {
             let ids: Vec<TestId> = names.iter().map(|n| n.as_str().into()).collect();
             let times = ids.iter().filter(|id| id.as_str().as_bytes()[2] - b'0' < timed).map(|id| (id.clone(), 1.5)).collect();
             let groups = Groups::new(r"[a-d]\.").unwrap();
-            let batches = partition(&ids, workers, &times, groups.as_ref()).unwrap();
-            let mut dealt: Vec<TestId> = batches.iter().flatten().cloned().collect();
-            let mut expected = ids.clone();
-            dealt.sort();
-            expected.sort();
-            assert_eq!(dealt, expected);
+            let suite = Suite::new(ids, groups.as_ref()).unwrap();
+            let batches = partition(&suite, workers, &times);
+            let mut dealt: Vec<TestNumber> = batches.iter().flatten().copied().collect();
+            dealt.sort_unstable();
+            assert_eq!(dealt, suite.tests().collect::<Vec<_>>());
             for letter in ["a", "b", "c", "d"] {
-                let holders = batches.iter().filter(|b| b.iter().any(|id| id.as_str().starts_with(letter))).count();
+                let holders = batches.iter().filter(|b| b.iter().any(|test| suite.id(*test).as_str().starts_with(letter))).count();
                 assert!(holders <= 1, "group {letter} was divided");
             }
         }

@@ -33,6 +33,7 @@ pub(crate) fn event() -> impl Strategy<Value = TestEvent> {
             runnable,
             route: route.map(Into::into),
             time: time.map(|(seconds, nanos)| Stamp::from_timestamp(i64::from(seconds), nanos).unwrap()),
+            loss: None,
             packet: None,
         },
     )
