@@ -188,6 +188,13 @@ impl Repository {
         Inserter::new(self.clone(), run)
     }
 
+    /// Where the record of the run with this name is written; it is renamed when the run is stored. `run` as in
+    /// [`Repository::inserter`].
+    #[must_use]
+    pub fn record_path(&self, run: &str) -> PathBuf {
+        store::file_of(self, run, "jsonl")
+    }
+
     /// Fill in what the latest runs know of ids that have no time yet. A run that is missing knows nothing.
     fn fill_times_from_runs(&self, ids: &IdTable, seconds: &mut [Option<f64>]) -> Result<(), RepositoryError> {
         let count = self.count()?;
