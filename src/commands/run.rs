@@ -12,7 +12,7 @@ use crate::cli::Run;
 use crate::config::{Commands, Config, NoTests, Schedule, Settings};
 use crate::error::Error;
 use crate::event::{RunEvent, Sink};
-use crate::report::{Packets, Report, Text};
+use crate::report::{Packets, Record, Report, Text};
 use crate::repository::Repository;
 use crate::run::signals::Signals;
 use crate::run::supervisor::Work;
@@ -80,7 +80,10 @@ fn report(
     let (stdout, stderr, abandon) = open_output();
     let out: Box<dyn Sink> =
         if args.subunit { Box::new(Packets::new(stdout)) } else { Box::new(Text::new(stdout, context.quiet)) };
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(run_id)), out, Box::new(stderr)];
+    // The record comes after what stores the run and gives it its number.
+    let record = Record::new(repository.record_path(run_id));
+    let sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(repository.inserter(run_id)), out, Box::new(stderr), Box::new(record)];
     Ok((Report::new(sinks, config.filter_tags()?), abandon))
 }
 

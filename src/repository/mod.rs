@@ -18,12 +18,16 @@ use id_table::IdTable;
 use records::Records;
 use times::Times;
 
+mod attempts;
 mod error;
 mod failing;
 mod home;
 mod id_table;
 mod inserter;
 mod records;
+mod recovery;
+#[cfg(test)]
+mod sandbox;
 mod store;
 mod tally;
 mod times;
@@ -188,6 +192,13 @@ impl Repository {
     #[must_use]
     pub fn inserter(&self, run: &str) -> Inserter {
         Inserter::new(self.clone(), run)
+    }
+
+    /// Where the record of the run with this name is written; it is renamed when the run is stored. `run` as in
+    /// [`Repository::inserter`].
+    #[must_use]
+    pub fn record_path(&self, run: &str) -> PathBuf {
+        store::file_of(self, run, "jsonl")
     }
 
     /// Fill in what the latest runs know of ids that have no time yet. A run that is missing knows nothing.
