@@ -14,6 +14,7 @@ mod load;
 mod quickstart;
 mod run;
 mod scripts;
+mod session;
 mod slowest;
 mod stats;
 

@@ -18,12 +18,16 @@ use id_table::IdTable;
 use records::Records;
 use times::Times;
 
+mod attempts;
 mod error;
 mod failing;
 mod home;
 mod id_table;
 mod inserter;
 mod records;
+mod recovery;
+#[cfg(test)]
+mod sandbox;
 mod store;
 mod tally;
 mod times;
@@ -75,6 +79,12 @@ impl Repository {
             return Err(RepositoryError::Format { path, content: String::from_utf8_lossy(&content).into_owned() });
         }
         Ok(repository)
+    }
+
+    /// Where the journals of runs are that live, or died. Nobody makes it before it is needed.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path("regatta").join("journal")
     }
 
     /// How many runs were stored: the number of the next one.
@@ -182,6 +192,13 @@ impl Repository {
     #[must_use]
     pub fn inserter(&self, run: &str) -> Inserter {
         Inserter::new(self.clone(), run)
+    }
+
+    /// Where the record of the run with this name is written; it is renamed when the run is stored. `run` as in
+    /// [`Repository::inserter`].
+    #[must_use]
+    pub fn record_path(&self, run: &str) -> PathBuf {
+        store::file_of(self, run, "jsonl")
     }
 
     /// Fill in what the latest runs know of ids that have no time yet. A run that is missing knows nothing.

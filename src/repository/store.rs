@@ -1,7 +1,8 @@
 //! Putting a finished run into the repository: under one lock, with every file whole before it gets its name.
 //!
 //! Only `regatta/` ever holds what is not finished, so real testr can read the repository after a crash at any point.
-//! Called by the inserter only.
+//! A run's number is written down in `regatta/RUN.number` before its file is renamed, and that goes away when all is
+//! done: so whoever finds it knows what is left to do ([`super::recovery`]). Called by the inserter and by recovery.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
@@ -14,6 +15,9 @@ use super::failing::{Failing, Place};
 use super::records::Records;
 use super::tally::Tally;
 use super::times::Times;
+
+/// What goes with the results of a run, by the ends of the files' names: attempts that did not decide, and the record.
+pub(super) const COMPANIONS: [&str; 2] = ["attempts", "jsonl"];
 
 /// The repository's lock, held until it is dropped.
 #[derive(Debug)]
@@ -38,14 +42,20 @@ pub(super) fn private_dir(repository: &Repository) -> Result<PathBuf, Repository
     }
 }
 
+/// A file of the run in `regatta/`, by the end of its name: `v1`, `number`, or one of [`COMPANIONS`].
+pub(super) fn file_of(repository: &Repository, run: &str, end: &str) -> PathBuf {
+    repository.path("regatta").join(format!("{run}.{end}"))
+}
+
 /// Give the run in the file at `path` the next number and its name, and make `failing` of it and what failed before.
-/// Returns the number. The caller holds the lock.
+/// Returns the number. The caller holds the lock, and goes on with [`store_times`].
 ///
 /// # Errors
 /// When a file cannot be written; then the run is still where it was.
 pub(super) fn store_run(
     repository: &Repository,
     _lock: &Lock,
+    run: &str,
     (path, file): (&Path, &File),
     tally: &mut Tally,
     partial: bool,
@@ -58,14 +68,17 @@ pub(super) fn store_run(
     }
     // All that takes space on the disk comes before the first rename.
     let (failing, next) = (private.join("failing.new"), private.join("next-stream.new"));
+    let number = file_of(repository, run, "number");
     let mut prepare = || {
         write_failing(repository, file, tally, partial, &failing)?;
         write_next(&next, id + 1).map_err(RepositoryError::io("write", &next))?;
-        file.sync_data().map_err(RepositoryError::io("write", path))
+        file.sync_data().map_err(RepositoryError::io("write", path))?;
+        let kind = if partial { "partial" } else { "full" };
+        fs::write(&number, format!("{id} {kind}\n")).map_err(RepositoryError::io("write", &number))
     };
     if let Err(error) = prepare() {
         // They take room that may be what is missing.
-        for scratch in [&failing, &next] {
+        for scratch in [&failing, &next, &number] {
             let _ = fs::remove_file(scratch);
         }
         return Err(error);
@@ -74,19 +87,87 @@ pub(super) fn store_run(
     rename(path, &repository.run_path(id))?;
     if let Err(error) = rename(&next, &repository.path("next-stream")) {
         // The number is still free for others. If this fails too, the run keeps the name it has.
-        let _ = fs::rename(repository.run_path(id), path);
+        if fs::rename(repository.run_path(id), path).is_ok() {
+            let _ = fs::remove_file(&number);
+        }
         return Err(error);
     }
     rename(&failing, &repository.path("failing"))?;
+    for end in COMPANIONS {
+        // What is there under this number belongs to a run that somebody took away.
+        let _ = fs::remove_file(file_of(repository, &id.to_string(), end));
+    }
+    name_companions(repository, run, id)?;
     Ok(id)
 }
 
-/// Write the times of the run. The caller holds the lock.
+/// What the file `RUN.number` says: the number, and whether the run is a partial one. Nothing when it is not there, or
+/// not whole.
+pub(super) fn read_number(repository: &Repository, run: &str) -> Option<(u64, bool)> {
+    let text = fs::read_to_string(file_of(repository, run, "number")).ok()?;
+    let (id, kind) = text.strip_suffix('\n')?.split_once(' ')?;
+    Some((id.parse().ok()?, kind == "partial"))
+}
+
+/// Do again what [`store_run`] does after it gave the run its name, in case it came no further. The caller holds the lock.
+///
+/// # Errors
+/// As [`store_run`].
+pub(super) fn store_rest(
+    repository: &Repository,
+    lock: &Lock,
+    run: &str,
+    (id, partial): (u64, bool),
+    tally: &mut Tally,
+) -> Result<(), RepositoryError> {
+    let private = private_dir(repository)?;
+    let (path, count) = (repository.run_path(id), repository.count()?);
+    if count <= id {
+        let next = private.join("next-stream.new");
+        write_next(&next, id + 1).map_err(RepositoryError::io("write", &next))?;
+        rename(&next, &repository.path("next-stream"))?;
+    }
+    // What a later run found out is newer.
+    if count <= id + 1 {
+        let file = File::open(&path).map_err(RepositoryError::io("read", &path))?;
+        let failing = private.join("failing.new");
+        write_failing(repository, &file, tally, partial, &failing)?;
+        rename(&failing, &repository.path("failing"))?;
+    }
+    name_companions(repository, run, id)?;
+    if count <= id + 1 { store_times(repository, lock, run, tally) } else { forget_number(repository, run) }
+}
+
+/// Write the times of the run, after which it is all stored. The caller holds the lock.
 ///
 /// # Errors
 /// When they cannot be written.
-pub(super) fn store_times(repository: &Repository, _lock: &Lock, tally: &Tally) -> Result<(), RepositoryError> {
-    Times::open(&repository.base).update(&tally.ids, &tally.seconds, &private_dir(repository)?)
+pub(super) fn store_times(
+    repository: &Repository,
+    _lock: &Lock,
+    run: &str,
+    tally: &Tally,
+) -> Result<(), RepositoryError> {
+    let stored = Times::open(&repository.base).update(&tally.ids, &tally.seconds, &private_dir(repository)?);
+    stored.and(forget_number(repository, run))
+}
+
+fn forget_number(repository: &Repository, run: &str) -> Result<(), RepositoryError> {
+    let number = file_of(repository, run, "number");
+    fs::remove_file(&number).map_err(RepositoryError::io("remove", &number))
+}
+
+fn name_companions(repository: &Repository, run: &str, id: u64) -> Result<(), RepositoryError> {
+    for end in COMPANIONS {
+        let (from, to) = (file_of(repository, run, end), file_of(repository, &id.to_string(), end));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(RepositoryError::io("write", &to)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn write_failing(
@@ -136,7 +217,7 @@ pub(super) fn write_next(path: &Path, id: u64) -> io::Result<()> {
 }
 
 /// Create a file, or make it empty, that only its owner can read, as testr's runs are.
-fn create_private(path: &Path) -> io::Result<File> {
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 

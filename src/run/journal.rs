@@ -36,7 +36,8 @@
 
 mod error;
 pub(in crate::run) mod files;
-mod record;
+pub(in crate::run) mod log;
+pub(in crate::run) mod record;
 mod state;
 
 use std::collections::BTreeMap;
@@ -48,11 +49,13 @@ use chrono::Utc;
 
 pub use error::JournalError;
 use files::{JOURNAL, UNBORN};
-use record::{FORMAT, Line, Record};
+use log::{Log, json};
+use record::{FORMAT, Record};
 pub use record::{Header, Taken};
 pub use state::{Callout, Held, Standing, State};
 
 use super::machine;
+use super::recovery::Reusable;
 use crate::config::Commands;
 use crate::event::Stamp;
 
@@ -92,8 +95,8 @@ impl About {
     }
 }
 
-/// What regatta itself tells each callout; what stands there from outside does not reach them.
-const OWN: [&str; 12] = [
+/// What regatta itself tells each callout, whatever stands there from outside; and what it writes to its own log.
+const OWN: [&str; 13] = [
     "REGATTA",
     "REGATTA_COMMAND",
     "REGATTA_COMMAND_FILE",
@@ -104,15 +107,17 @@ const OWN: [&str; 12] = [
     "REGATTA_INSTANCE_IDS",
     "REGATTA_INSTANCE_INDEX",
     "REGATTA_LEASE",
+    "REGATTA_LOG",
     "REGATTA_RUN_ID",
     "REGATTA_TTL",
 ];
 
-/// The variables whose names begin with `REGATTA_` and that callouts get as they are.
+/// The variables whose names begin with `REGATTA_` and that callouts get as they are, where a shell can name them.
 pub(in crate::run) fn environment() -> BTreeMap<String, String> {
+    let is_named = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let text =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    text.filter(|(name, _)| name.starts_with("REGATTA_") && !OWN.contains(&name.as_str())).collect()
+    text.filter(|(name, _)| name.starts_with("REGATTA_") && is_named(name) && !OWN.contains(&&**name)).collect()
 }
 
 /// The journal of a run that lives: open, and locked.
@@ -120,12 +125,8 @@ pub(in crate::run) fn environment() -> BTreeMap<String, String> {
 pub struct Journal {
     dir: PathBuf,
     run_id: String,
-    path: PathBuf,
     lease: PathBuf,
-    file: File,
-    state: State,
-    /// What could not be written yet: the rest of a line, and lines.
-    unwritten: Vec<u8>,
+    log: Log,
 }
 
 impl Journal {
@@ -139,7 +140,6 @@ impl Journal {
         }
         let dir = files::private_dir(dir)?;
         let path = dir.join(format!("{}{JOURNAL}", about.run_id));
-        let state = State::new(&about.run_id);
         let unborn = dir.join(format!("{}{UNBORN}", about.run_id));
         let mut file = locked(&unborn)?;
         let About { run_id, directory, program, templates, env } = about.clone();
@@ -159,9 +159,10 @@ impl Journal {
         }
         files::sync_dir(&dir)?;
         let lease = dir.join(format!("{}{}", about.run_id, files::LEASE));
-        let journal = Self { dir, run_id: about.run_id.clone(), path, lease, file, state, unwritten: Vec::new() };
+        let log = Log::new(path, file, State::new(&about.run_id));
+        let journal = Self { dir, run_id: about.run_id.clone(), lease, log };
         if let Err(error) = journal.renew() {
-            let _ = files::remove(&journal.path);
+            let _ = files::remove(&journal.log.path);
             return Err(JournalError::io("write", &journal.lease)(error));
         }
         Ok(journal)
@@ -177,8 +178,7 @@ impl Journal {
         let path = self.dir.join(&name);
         let file = files::create(&path).map_err(JournalError::io("create", &path))?;
         files::sync_dir(&self.dir)?;
-        self.write(Record::Provision { n, file: name })?;
-        self.sync()?;
+        self.log.record(Record::Provision { n, file: name })?;
         Ok((file, path))
     }
 
@@ -188,7 +188,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written, or the file not be removed.
     pub fn provision_done(&mut self, n: u32) -> Result<(), JournalError> {
-        self.write(Record::Provisioned { n })?;
+        self.log.write(Record::Provisioned { n })?;
         files::remove(&self.dir.join(files::provision_name(&self.run_id, n)))
     }
 
@@ -197,8 +197,17 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn instance(&mut self, id: &str, index: usize) -> Result<(), JournalError> {
-        self.write(Record::Instance { id: id.to_owned(), index, taken: None })?;
-        self.sync()
+        self.log.record(Record::Instance { id: id.to_owned(), index, taken: None })
+    }
+
+    /// Take over an instance that another run kept: from now on this run has it, and no other one.
+    ///
+    /// # Errors
+    /// When it cannot be written; then it is nobody's yet, or this run's, but never lost.
+    pub fn adopt(&mut self, kept: Reusable, index: usize) -> Result<(), JournalError> {
+        let taken = Taken { run: kept.run().to_owned(), lease: kept.lease().to_owned() };
+        self.log.record(Record::Instance { id: kept.id.clone(), index, taken: Some(taken) })?;
+        kept.give(&self.run_id)
     }
 
     /// A callout was started: its number, which no other has, its key, and the process that leads it.
@@ -206,8 +215,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn callout_started(&mut self, number: u64, key: &str, pid: u32, own_session: bool) -> Result<(), JournalError> {
-        let start = machine::process(pid).map(|process| process.start);
-        self.write(Record::Started { number, key: key.to_owned(), pid, start, session: own_session })
+        self.log.write(Record::started(number, key, pid, own_session))
     }
 
     /// It ended.
@@ -215,7 +223,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn callout_ended(&mut self, number: u64) -> Result<(), JournalError> {
-        self.write(Record::Ended { number })
+        self.log.write(Record::Ended { number })
     }
 
     /// These instances were given back.
@@ -223,8 +231,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn disposed(&mut self, ids: &[String]) -> Result<(), JournalError> {
-        self.write(Record::Disposed { ids: ids.to_vec() })?;
-        self.sync()
+        self.log.record(Record::Disposed { ids: ids.to_vec() })
     }
 
     /// These instances could not be given back.
@@ -232,8 +239,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub fn left_behind(&mut self, ids: &[String]) -> Result<(), JournalError> {
-        self.write(Record::Orphaned { ids: ids.to_vec() })?;
-        self.sync()
+        self.log.record(Record::Orphaned { ids: ids.to_vec() })
     }
 
     /// These instances stay until then: so does the journal, and their leases are good for so long.
@@ -243,13 +249,13 @@ impl Journal {
     pub fn kept(&mut self, ids: &[String], until: Stamp) -> Result<(), JournalError> {
         let mut by_lease: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for id in ids {
-            let Some(held) = self.state.instances.get(id) else { continue };
+            let Some(held) = self.log.state.instances.get(id) else { continue };
             by_lease.entry(held.lease.clone()).or_default().push(id.clone());
         }
         for (lease, ids) in by_lease {
-            self.write(Record::Kept { ids, until, lease })?;
+            self.log.write(Record::Kept { ids, until, lease })?;
         }
-        self.sync()?;
+        self.log.sync()?;
         self.renew().map_err(JournalError::io("write", &self.lease))
     }
 
@@ -259,7 +265,8 @@ impl Journal {
         &self.lease
     }
 
-    /// The instances are in use now. The lease of those that are kept stays good for as long as they are.
+    /// The instances are in use now. The lease of those that are kept stays good for as long as they are, and that of
+    /// those that were taken over for as long as it was.
     ///
     /// # Errors
     /// When a lease cannot be written; the others are.
@@ -272,16 +279,17 @@ impl Journal {
     /// # Errors
     /// As [`Journal::renew`].
     pub fn renew_until(&self, until: Stamp) -> io::Result<()> {
-        let leases = self.state.leases();
-        let touched =
-            leases.iter().map(|(name, kept)| files::touch(&self.dir.join(name), until.max(kept.unwrap_or(until))));
+        let touched = self.log.state.leases().into_iter().map(|(name, kept)| {
+            let (path, until) = (self.dir.join(name), until.max(kept.unwrap_or(until)));
+            if path == self.lease { files::touch(&path, until) } else { files::touch_shared(&path, until) }
+        });
         touched.fold(Ok(()), Result::and)
     }
 
     /// What the journal says now.
     #[must_use]
     pub fn state(&self) -> &State {
-        &self.state
+        &self.log.state
     }
 
     /// The run is over. Without an instance in it the journal goes, and all its files with it. Otherwise it stays, for
@@ -290,49 +298,13 @@ impl Journal {
     /// # Errors
     /// When it cannot be written, or a file not be removed.
     pub fn close(mut self) -> Result<(), JournalError> {
-        if !self.state.instances.is_empty() {
-            self.write(Record::Closed)?;
-            self.sync()?;
-            return self.renew().map_err(JournalError::io("write", &self.lease));
+        if self.log.state.instances.is_empty() {
+            return self.log.remove(&self.dir, &self.run_id);
         }
-        self.remove()
+        self.log.record(Record::Closed)?;
+        self.renew().map_err(JournalError::io("write", &self.lease))?;
+        log::sweep(&self.dir)
     }
-
-    /// Remove all its files, itself last, so that a journal that is there knows all that is left.
-    fn remove(&self) -> Result<(), JournalError> {
-        for name in self.state.provisions.values().filter(|name| files::is_provision_of(&self.run_id, name)) {
-            files::remove(&self.dir.join(name))?;
-        }
-        files::remove(&self.lease)?;
-        files::remove(&self.path)
-    }
-
-    fn write(&mut self, record: Record) -> Result<(), JournalError> {
-        let line = Line { at: Utc::now(), record };
-        self.unwritten.extend(json(&line));
-        self.state.apply(line);
-        while !self.unwritten.is_empty() {
-            match self.file.write(&self.unwritten) {
-                Ok(0) => return Err(JournalError::io("write", &self.path)(io::ErrorKind::WriteZero.into())),
-                // What was written is written, so the rest of a line follows its beginning.
-                Ok(n) => drop(self.unwritten.drain(..n)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(JournalError::io("write", &self.path)(error)),
-            }
-        }
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<(), JournalError> {
-        self.file.sync_data().map_err(JournalError::io("write", &self.path))
-    }
-}
-
-/// A line.
-fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    let mut line = serde_json::to_vec(value).expect("it has no map with keys that are no text");
-    line.push(b'\n');
-    line
 }
 
 /// Make a file, and lock it before anybody who cleans up does.

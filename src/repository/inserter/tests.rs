@@ -4,76 +4,7 @@ use std::path::Path;
 
 use super::out::BUFFER;
 use super::*;
-use crate::attachment::Attachment;
-use crate::event::{Counts, Stamp};
-
-struct Sandbox {
-    dir: tempfile::TempDir,
-    repository: Repository,
-}
-
-impl Sandbox {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let repository = Repository::init(dir.path()).unwrap();
-        Self { dir, repository }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(".testrepository").join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// The names in a directory of the repository, sorted.
-    fn names(&self, dir: &str) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.path(dir)) else { return vec![] };
-        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    /// Store a run of these tests: `a` passes, `a!` fails, `a?` never ended.
-    fn run(&self, tests: &[&str], partial: bool) -> RunEnd {
-        let mut inserter = self.repository.inserter("run");
-        for spec in tests {
-            inserter.test(&test(spec)).unwrap();
-        }
-        let mut end = end(partial);
-        inserter.finish(&mut end).unwrap();
-        end
-    }
-
-    fn failing(&self) -> Vec<String> {
-        self.repository.failing_ids().unwrap().iter().map(ToString::to_string).collect()
-    }
-}
-
-fn test(spec: &str) -> FinishedTest {
-    let (id, status) = match spec.split_at(spec.len() - 1) {
-        (id, "!") => (id, Some(Status::Fail)),
-        (id, "?") => (id, None),
-        (id, "=") => (id, Some(Status::Exists)),
-        (id, "*") => (id, Some(Status::UnexpectedSuccess)),
-        _ => (spec, Some(Status::Success)),
-    };
-    let body = format!("test: other\nfailure: {id}\n]\n").into_bytes();
-    FinishedTest {
-        id: id.into(),
-        status,
-        tags: vec!["worker-0".into()],
-        start: Stamp::from_timestamp(100, 1_999).unwrap(),
-        stop: status.map(|_| Stamp::from_timestamp(100, 250_002_400).unwrap()),
-        attachments: vec![Attachment { name: "log".into(), mime: Some("text/plain".into()), body: body.into() }],
-        ..FinishedTest::default()
-    }
-}
-
-fn end(partial: bool) -> RunEnd {
-    RunEnd { at: Stamp::default(), partial, interrupted: false, id: None, previous: None, counts: Counts::default() }
-}
+use crate::repository::sandbox::{Sandbox, end, test};
 
 #[test]
 fn runs_are_numbered_and_know_the_one_before() {
@@ -362,4 +293,23 @@ fn a_large_attachment_goes_through() {
     assert_eq!(sandbox.failing(), ["b", "a", "c"]);
     assert_eq!(sandbox.read("0").matches('Q').count(), 2 * (3 * BUFFER + 7));
     assert_eq!(sandbox.read("failing").matches('Q').count(), 3 * BUFFER + 7, "once, since it is one test");
+}
+
+#[test]
+fn results_are_put_on_the_disk_about_once_a_second() {
+    let sandbox = Sandbox::new();
+    let mut inserter = sandbox.repository.inserter("r1");
+    let at = |ms| Stamp::from_timestamp_millis(ms).unwrap();
+    inserter.event(&RunEvent::RunStarted { at: at(10_000), retries: false }).unwrap();
+    let mut is_safe_after = |ms, pause| {
+        inserter.event(&RunEvent::Test { event: Default::default(), at: at(ms) }).unwrap();
+        inserter.test(&test("a")).unwrap();
+        inserter.pause(pause).unwrap();
+        !inserter.run.as_ref().unwrap().is_dirty
+    };
+    assert!(!is_safe_after(10_999, Pause::Idle));
+    assert!(is_safe_after(11_000, Pause::Idle));
+    assert!(!is_safe_after(11_500, Pause::Idle));
+    assert!(!is_safe_after(5_000, Pause::Idle), "a clock that is slow");
+    assert!(is_safe_after(5_000, Pause::Overdue));
 }

@@ -65,6 +65,20 @@ pub(in crate::run) fn check_dir(dir: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
+/// The names in the folder, in their order; none when there is no folder.
+pub(in crate::run) fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| is_name(name)).collect();
+    names.sort();
+    names
+}
+
+/// The journals in the folder, oldest first where runs are named after their time.
+pub(in crate::run) fn journals(dir: &Path) -> Vec<PathBuf> {
+    names(dir).iter().filter(|name| name.ends_with(JOURNAL)).map(|name| dir.join(name)).collect()
+}
+
 /// Make a file that is not there yet; what is written goes to its end.
 pub(in crate::run) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)
@@ -101,7 +115,17 @@ pub(in crate::run) fn remove(path: &Path) -> Result<(), JournalError> {
 
 /// Say in a lease that it is good from this moment on. It is made if it is not there.
 pub(super) fn touch(path: &Path, at: Stamp) -> io::Result<()> {
+    lease(path)?.set_times(FileTimes::new().set_modified(at.into()))
+}
+
+/// The same of a lease that is not ours alone: others' time is not cut short.
+pub(super) fn touch_shared(path: &Path, at: Stamp) -> io::Result<()> {
+    let lease = lease(path)?;
+    let at = lease.metadata()?.modified()?.max(at.into());
+    lease.set_times(FileTimes::new().set_modified(at))
+}
+
+fn lease(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
-    options.open(path)?.set_times(FileTimes::new().set_modified(at.into()))
+    options.append(true).create(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
 }

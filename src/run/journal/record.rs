@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Stamp;
+use crate::run::machine;
 
 /// The format that is written.
 pub(super) const FORMAT: u32 = 1;
@@ -48,7 +49,7 @@ pub(super) struct Line {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
-pub(super) enum Record {
+pub(in crate::run) enum Record {
     /// Provision call number `n` begins; what it prints is in `file`.
     Provision { n: u32, file: String },
     /// It is over, and its ids are here.
@@ -77,6 +78,14 @@ pub(super) enum Record {
     /// Something that a newer version knows.
     #[serde(other)]
     Unknown,
+}
+
+impl Record {
+    /// A callout was started just now.
+    pub(in crate::run) fn started(number: u64, key: &str, pid: u32, session: bool) -> Self {
+        let start = machine::process(pid).map(|process| process.start);
+        Self::Started { number, key: key.to_owned(), pid, start, session }
+    }
 }
 
 /// Where an instance was taken over from.

@@ -2,7 +2,7 @@
 //!
 //! The writer keeps one beside its file, a reader makes one from a file; both through [`State::apply`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::files::{LEASE, is_name};
 use super::record::{Header, Line, Record, Taken};
@@ -17,8 +17,8 @@ pub struct State {
     pub instances: BTreeMap<String, Held>,
     /// The callouts that run, by their numbers.
     pub callouts: BTreeMap<u64, Callout>,
-    /// The calls of provision whose ids are not all here, with the names of the files that have them.
-    pub provisions: BTreeMap<u32, String>,
+    /// The calls of provision whose ids are not all here.
+    pub provisions: BTreeMap<u32, Output>,
     /// The run ended in good order.
     pub is_closed: bool,
 }
@@ -47,6 +47,15 @@ pub enum Standing {
     Kept(Stamp),
     /// It could not be given back.
     Orphan,
+}
+
+/// What a call of provision prints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// The name of the file that has it.
+    pub file: String,
+    /// The ids that were told since the call began.
+    pub told: BTreeSet<String>,
 }
 
 /// A callout that runs.
@@ -88,12 +97,17 @@ impl State {
 
     pub(super) fn apply(&mut self, Line { at, record }: Line) {
         match record {
-            Record::Provision { n, file } => drop(self.provisions.insert(n, file)),
+            Record::Provision { n, file } => {
+                self.provisions.insert(n, Output { file, told: BTreeSet::new() });
+            }
             Record::Provisioned { n } => drop(self.provisions.remove(&n)),
             Record::Instance { id, index, taken } => {
                 // It becomes part of a path.
                 let taken = taken.filter(|taken| is_name(&taken.lease) && taken.lease.ends_with(LEASE));
                 let lease = taken.as_ref().map_or_else(|| self.lease.clone(), |taken| taken.lease.clone());
+                for output in self.provisions.values_mut() {
+                    output.told.insert(id.clone());
+                }
                 self.instances.insert(id, Held { index, since: at, standing: Standing::Live, taken, lease });
             }
             Record::Started { number, key, pid, start, session } => {

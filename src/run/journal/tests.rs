@@ -278,13 +278,13 @@ fn what_could_not_be_written_is_written_with_the_next_record() {
     let folder = Folder::new();
     let mut journal = folder.journal("r1");
     let full = File::options().append(true).open("/dev/full").unwrap();
-    let good = std::mem::replace(&mut journal.file, full);
+    let good = std::mem::replace(&mut journal.log.file, full);
     let error = journal.instance("i1", 0).unwrap_err();
     assert!(error.to_string().starts_with("cannot write "), "{error}");
     journal.instance("i2", 1).unwrap_err();
     // A disk that gets full in the middle of a line.
-    (&good).write_all(&journal.unwritten.drain(..10).collect::<Vec<_>>()).unwrap();
-    journal.file = good;
+    (&good).write_all(&journal.log.unwritten.drain(..10).collect::<Vec<_>>()).unwrap();
+    journal.log.file = good;
     assert!(folder.state("r1").instances.is_empty());
     journal.disposed(&ids(&["i1"])).unwrap();
     assert_eq!(folder.state("r1").instances.keys().collect::<Vec<_>>(), ["i2"]);
