@@ -8,8 +8,8 @@ use std::sync::Arc;
 use chrono::Utc;
 
 use super::analyze::analyze;
-use super::concurrency;
-use super::{Context, Exit};
+use super::recover::{self, Reach};
+use super::{Context, Exit, concurrency};
 use crate::cli::Run;
 use crate::config::{Commands, Config, NoTests, Schedule, Settings};
 use crate::error::Error;
@@ -29,6 +29,7 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let options = args.settings.said();
     Settings::default().apply(&options)?;
     let repository = context.repository_or_init(args.force_init)?;
+    recover::results(&repository);
     let known = known_ids(&repository, args)?;
     let config = context.config()?;
     let commands = Commands::from_config(&config)?;
@@ -38,6 +39,9 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let (report, _abandon) = report(context, args, &repository, &config, &run_id)?;
     execute(async {
         let mut signals = Signals::catch().map_err(Error::failure)?;
+        if let Err(interrupt) = recover::clean_up(&repository, Reach::DUE, &mut signals).await {
+            return Ok(Exit::Signalled(interrupt.number()));
+        }
         let decided =
             if args.parallel { concurrency::decide(args.concurrency, &config, &mut signals).await? } else { Ok(1) };
         let concurrency = match decided {

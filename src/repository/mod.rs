@@ -182,6 +182,12 @@ impl Repository {
         times.unsupported().filter(|_| !times.has_begun()).cloned()
     }
 
+    /// Where the journals of runs are, which remember instances. It may not be there.
+    #[must_use]
+    pub fn journal_dir(&self) -> PathBuf {
+        self.path("regatta/journal")
+    }
+
     /// A sink that stores runs. `run` is a name for them that no other regatta has; it becomes part of a file's name.
     #[must_use]
     pub fn inserter(&self, run: &str) -> Inserter {
