@@ -289,6 +289,9 @@ pub struct Run {
     /// Run each test by itself.
     #[arg(long)]
     pub isolated: bool,
+    /// Use instances that an earlier run kept (--keep) before others are made; with an id, only that one.
+    #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub reuse: Option<String>,
     /// How the run is carried out.
     #[command(flatten)]
     pub settings: RunSettings,

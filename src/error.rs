@@ -167,6 +167,7 @@ impl From<RunError> for Error {
             RunError::Incomplete { .. } => {
                 Some("the notes above say how its workers ended; `regatta run --failing` runs what failed".into())
             }
+            RunError::Journal(_) => Some("the run itself is stored; `regatta instances` lists what is left".into()),
             RunError::Interrupted => None,
         };
         Self { hint, ..Self::failure(error) }

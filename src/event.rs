@@ -422,6 +422,8 @@ pub struct FinishedTest {
     pub status: Option<Status>,
     /// Why it failed, where no runner said so.
     pub loss: Option<Loss>,
+    /// It passed when it was run again, after it had failed (`retries`).
+    pub flaky: bool,
     /// The tags of the last event that had any, the worker's among them.
     pub tags: Vec<ByteString>,
     /// The time of its first event.

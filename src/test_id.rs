@@ -140,6 +140,21 @@ impl Pattern {
 #[derive(Debug)]
 pub struct Filters(Vec<Pattern>);
 
+impl TestId {
+    /// A filter that only this id passes.
+    #[must_use]
+    pub fn filter(&self) -> String {
+        let mut filter = "^".to_owned();
+        for c in self.as_str().chars() {
+            if c.is_ascii_punctuation() && c != '_' {
+                filter.push('\\');
+            }
+            filter.push(c);
+        }
+        filter + "$"
+    }
+}
+
 impl Filters {
     /// Compile them; nothing when none were given, which is not the same as one that lets everything through.
     ///

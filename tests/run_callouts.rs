@@ -192,11 +192,12 @@ fn the_environment_says_what_the_line_says() {
     let names = |env: &[(String, String)]| env.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(" ");
     let get = |env: &[(String, String)], name: &str| env.iter().find(|(n, _)| n == name).unwrap().1.clone();
     let [provision, first, second, dispose] = ["provision", "i1", "i2", "dispose"].map(env);
-    assert_eq!(names(&provision), "REGATTA REGATTA_INSTANCE_COUNT REGATTA_RUN_ID");
+    assert_eq!(names(&provision), "REGATTA REGATTA_INSTANCE_COUNT REGATTA_LEASE REGATTA_RUN_ID REGATTA_TTL");
     assert_eq!(get(&provision, "REGATTA_INSTANCE_COUNT"), "2");
     assert_eq!(
         names(&second),
-        "REGATTA REGATTA_COMMAND REGATTA_FILES REGATTA_INSTANCE_ID REGATTA_INSTANCE_INDEX REGATTA_RUN_ID"
+        "REGATTA REGATTA_COMMAND REGATTA_FILES REGATTA_INSTANCE_ID REGATTA_INSTANCE_INDEX REGATTA_LEASE REGATTA_RUN_ID \
+         REGATTA_TTL"
     );
     assert_eq!(
         (get(&first, "REGATTA_INSTANCE_ID").as_str(), get(&first, "REGATTA_INSTANCE_INDEX").as_str()),
@@ -207,7 +208,7 @@ fn the_environment_says_what_the_line_says() {
         ("i2", "1")
     );
     assert_eq!(get(&second, "REGATTA_COMMAND"), format!("suite  --load-list {}", get(&second, "REGATTA_FILES")));
-    assert_eq!(names(&dispose), "REGATTA REGATTA_INSTANCE_IDS REGATTA_RUN_ID");
+    assert_eq!(names(&dispose), "REGATTA REGATTA_INSTANCE_IDS REGATTA_LEASE REGATTA_RUN_ID REGATTA_TTL");
     assert_eq!(get(&dispose, "REGATTA_INSTANCE_IDS"), "i1 i2");
     for env in [&first, &second, &dispose] {
         assert_eq!(get(env, "REGATTA_RUN_ID"), get(&provision, "REGATTA_RUN_ID"), "one run, one name");

@@ -72,7 +72,7 @@ fn find(repository: &Repository) -> Vec<Found> {
     let dead = recover::find(repository);
     let dead: Vec<_> = dead.iter().map(|dead| (&dead.header().run, dead.origin())).collect();
     let mut found = Vec::new();
-    for (header, state) in recovery::all(&repository.journal_dir()) {
+    for (header, state) in recovery::all(&repository.journal()) {
         let origin = dead.iter().find(|(run, _)| **run == header.run).map(|(_, origin)| *origin);
         let mut instances: Vec<_> = state.instances.into_iter().collect();
         instances.sort_by_key(|(_, held)| held.index);
@@ -144,7 +144,7 @@ fn become_line(
 ) -> Result<Exit, Error> {
     // Names may come again; the last run with such an instance is what is meant.
     let found = find(repository).into_iter().rfind(|found| found.id == id).ok_or_else(|| unknown(id))?;
-    let dir = repository.journal_dir();
+    let dir = repository.journal();
     let line = line(Lines::new(&found.header, &dir), &found.held).ok_or_else(|| {
         Error::failure(format!("the run of {id} had no {key}")).hint(format!("set {key} in .testr.conf"))
     })?;
@@ -184,7 +184,7 @@ fn dispose(repository: &Repository, ids: &[String], all: bool, force: bool) -> R
 }
 
 fn clean_up_what_is_due(repository: &Repository) -> Result<Exit, Error> {
-    super::run::execute(async {
+    super::session::execute(async {
         let mut signals = Signals::catch().map_err(Error::failure)?;
         let cleaned = recover::clean_up(repository, Reach::DUE, &mut signals).await;
         Ok(cleaned.map_or_else(|interrupt| Exit::Signalled(interrupt.number()), |_| Exit::Passed))
@@ -192,7 +192,7 @@ fn clean_up_what_is_due(repository: &Repository) -> Result<Exit, Error> {
 }
 
 fn clean_up(repository: &Repository, reach: Reach<'_>) -> Result<Exit, Error> {
-    super::run::execute(async {
+    super::session::execute(async {
         let mut signals = Signals::catch().map_err(Error::failure)?;
         match recover::clean_up(repository, reach, &mut signals).await {
             Err(interrupt) => Ok(Exit::Signalled(interrupt.number())),

@@ -1,6 +1,7 @@
 //! `list-tests`: what the runner says there is, on an instance.
 
-use super::run::{execute, open_output, open_session, run_id, text_listing};
+use super::run::text_listing;
+use super::session::{Opening, close, execute, open_output, run_id};
 use super::{Context, Exit};
 use crate::cli::ListTests;
 use crate::config::{Commands, Settings};
@@ -18,14 +19,25 @@ pub(super) fn list_tests(context: &Context, args: &ListTests) -> Result<Exit, Er
     commands.require_listing(&commands.test_template(&args.selection.test_args))?;
     // testr lists without a repository, too.
     let _ = context.repository_to_show();
-    let (stdout, stderr, _abandon) = open_output();
+    let (stdout, stderr, abandon) = open_output();
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Text::new(stdout, context.quiet)), Box::new(stderr)];
     let report = Report::new(sinks, config.filter_tags()?);
     execute(async {
         let signals = Signals::catch().map_err(Error::failure)?;
-        let mut session = open_session(1, &settings, &commands, &args.selection.test_args, run_id(), signals, report)?;
+        // It needs no repository, and has no journal without one.
+        let journal = context.repository().ok().map(|repository| repository.journal());
+        let opening = Opening {
+            concurrency: 1,
+            settings: &settings,
+            commands: &commands,
+            test_args: &args.selection.test_args,
+            run_id: &run_id(),
+            journal: journal.as_deref(),
+            reuse: None,
+        };
+        let mut session = opening.session(signals, report, abandon)?;
         let listed = list(&mut session, &args.selection.filters).await;
-        super::run::close(session, listed).await
+        close(session, listed).await
     })
 }
 

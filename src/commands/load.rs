@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use super::run::run_id;
+use super::session::run_id;
 use super::{Context, Exit, recover};
 use crate::cli::Load;
 use crate::error::{Error, Kind};
 use crate::event::Counts;
 use crate::event::{Pause, RunEnd, RunEvent, Sink, WorkerId};
 use crate::merge::Merge;
-use crate::report::{Packets, Report, Stderr, Stdout, Text};
+use crate::report::{Packets, Record, Report, Stderr, Stdout, Text};
 use crate::wire::{Item, Scanner};
 
 /// How much is read at once.
@@ -30,7 +30,10 @@ pub(super) fn load(context: &Context, args: &Load) -> Result<Exit, Error> {
         Box::new(Text::new(Stdout::open(), context.quiet))
     };
     let filter_tags = if args.subunit { Default::default() } else { context.config()?.filter_tags()? };
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(&run_id())), out, Box::new(Stderr::open())];
+    let run = run_id();
+    let record = Record::new(repository.record_path(&run));
+    let sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(repository.inserter(&run)), out, Box::new(Stderr::open()), Box::new(record)];
     let mut report = Report::new(sinks, filter_tags);
     report.event(&RunEvent::RunStarted { at: Utc::now(), retries: false })?;
     let mut merge = Merge::default();

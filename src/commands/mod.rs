@@ -16,6 +16,7 @@ mod quickstart;
 mod recover;
 mod run;
 mod scripts;
+mod session;
 mod slowest;
 mod stats;
 

@@ -79,7 +79,7 @@ pub(super) async fn clean_up(
 /// not got round to is for the next command.
 pub(super) fn all(repository: &Repository) -> Result<(), Error> {
     results(repository);
-    super::run::execute(async {
+    super::session::execute(async {
         // No signal comes out of none.
         let _ = clean_up(repository, Reach::DUE, &mut Signals::none()).await;
         Ok(())
@@ -88,7 +88,7 @@ pub(super) fn all(repository: &Repository) -> Result<(), Error> {
 
 /// Dead runs; none where there is no way to know.
 pub(super) fn find(repository: &Repository) -> Vec<Abandoned> {
-    abandoned(&repository.journal_dir()).unwrap_or_else(|error| {
+    abandoned(&repository.journal()).unwrap_or_else(|error| {
         note(&error.to_string());
         Vec::new()
     })

@@ -1,26 +1,22 @@
 //! `run`: decide what is to run, in which rounds, and run it on instances.
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::Utc;
-
 use super::analyze::analyze;
 use super::recover::{self, Reach};
+use super::session::{Abandon, Opening, execute, open_output, run_id};
 use super::{Context, Exit, concurrency};
 use crate::cli::Run;
 use crate::config::{Commands, Config, NoTests, Schedule, Settings};
 use crate::error::Error;
 use crate::event::{RunEvent, Sink};
-use crate::report::{Packets, Report, Stderr, Stdout, Text};
+use crate::report::{Packets, Record, Report, Text};
 use crate::repository::Repository;
-use crate::run::callouts::Callouts;
 use crate::run::signals::Signals;
 use crate::run::supervisor::Work;
-use crate::run::test_command::TestCommand;
-use crate::run::{Listing, Session, Setup};
+use crate::run::{Listing, Session};
 use crate::schedule::{Queue, Suite, partition};
 use crate::test_id::{Filters, Groups, TestId, parse_list};
 
@@ -36,7 +32,8 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let settings = Settings::new(&config, &options)?;
     let groups = commands.group_regex.as_deref().map(Groups::new).transpose()?.flatten();
     let run_id = run_id();
-    let (report, _abandon) = report(context, args, &repository, &config, &run_id)?;
+    let (report, abandon) = report(context, args, &repository, &config, &run_id)?;
+    let journal_dir = repository.journal();
     execute(async {
         let mut signals = Signals::catch().map_err(Error::failure)?;
         if let Err(interrupt) = recover::clean_up(&repository, Reach::DUE, &mut signals).await {
@@ -58,28 +55,22 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
             concurrency,
         };
         selection.require_listing()?;
-        let mut session =
-            open_session(concurrency, &settings, &commands, &args.selection.test_args, run_id, signals, report)?;
+        let opening = Opening {
+            concurrency,
+            settings: &settings,
+            commands: &commands,
+            test_args: &args.selection.test_args,
+            run_id: &run_id,
+            journal: Some(&journal_dir),
+            reuse: args.reuse.as_deref(),
+        };
+        let mut session = opening.session(signals, report, abandon)?;
         if let Some(times) = repository.unsupported_times() {
             session.tell(RunEvent::Note { text: times.to_string() });
         }
         let result = selection.run(&mut session).await;
-        close(session, result).await
+        super::session::close(session, result).await
     })
-}
-
-/// Gives up whoever reads stdout and stderr and has stalled.
-pub(super) type Abandon = Box<dyn Fn() + Send>;
-
-/// stdout and stderr, for a session.
-pub(super) fn open_output() -> (Stdout, Stderr, Abandon) {
-    let (mut stdout, mut stderr) = (Stdout::open(), Stderr::open());
-    let (end_stdout, end_stderr) = (stdout.abandoner(), stderr.abandoner());
-    let abandon = move || {
-        end_stdout();
-        end_stderr();
-    };
-    (stdout, stderr, Box::new(abandon))
 }
 
 /// The report of a run, and what gives up whoever reads stdout and stderr and has stalled.
@@ -93,7 +84,10 @@ fn report(
     let (stdout, stderr, abandon) = open_output();
     let out: Box<dyn Sink> =
         if args.subunit { Box::new(Packets::new(stdout)) } else { Box::new(Text::new(stdout, context.quiet)) };
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(repository.inserter(run_id)), out, Box::new(stderr)];
+    // The record comes after what stores the run and gives it its number.
+    let record = Record::new(repository.record_path(run_id));
+    let sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(repository.inserter(run_id)), out, Box::new(stderr), Box::new(record)];
     Ok((Report::new(sinks, config.filter_tags()?), abandon))
 }
 
@@ -217,8 +211,9 @@ impl Selection<'_> {
         }
         let suite = Suite::new(ids, self.groups.as_ref())?;
         let queue = match self.settings.schedule {
-            _ if self.concurrency == 1 => Queue::fixed(vec![suite.tests().collect()]),
+            Schedule::Dynamic if self.concurrency == 1 => Queue::whole(suite.grouped(suite.tests())),
             Schedule::Dynamic => Queue::by_group(suite.grouped(suite.tests())),
+            Schedule::Static if self.concurrency == 1 => Queue::fixed(vec![suite.tests().collect()]),
             Schedule::Static => {
                 let times = self.repository.times(suite.ids())?;
                 Queue::fixed(partition(&suite, self.concurrency, &times))
@@ -243,55 +238,4 @@ pub(super) fn text_listing(listing: &Listing) -> Option<Error> {
         Error::failure(format!("the listing has no tests, but text; it begins: {first:?}"))
             .hint("the test command has to list its tests as a subunit v2 stream")
     })
-}
-
-/// A name for this run that no other has, here or on another machine.
-pub(super) fn run_id() -> String {
-    format!("{}-{}", Utc::now().format("%Y%m%dT%H%M%S%6fZ"), std::process::id())
-}
-
-/// Run a future that starts processes and reads them.
-pub(super) fn execute<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::failure)?;
-    runtime.block_on(future)
-}
-
-/// A session on the configured callouts.
-pub(super) fn open_session(
-    concurrency: usize,
-    settings: &Settings,
-    commands: &Commands,
-    test_args: &[String],
-    run_id: String,
-    signals: Signals,
-    report: Report,
-) -> Result<Session, Error> {
-    let program = std::env::current_exe().map_err(Error::failure)?;
-    Ok(Session::new(Setup {
-        concurrency,
-        settings: settings.clone(),
-        instances: Box::new(Callouts::new(commands, run_id, program)),
-        command: TestCommand::new(commands, test_args),
-        signals,
-        sink: Box::new(report),
-    }))
-}
-
-/// Give the instances back, whatever came before, and say how it all ended.
-pub(super) async fn close(mut session: Session, result: Result<Exit, Error>) -> Result<Exit, Error> {
-    let closed = session.close().await.map_err(Error::from);
-    if let Some(interrupt) = session.interrupt() {
-        let errors = [result.err(), closed.err()].into_iter().flatten().filter(|error| !error.is_interruption());
-        // Through the session, whose stderr can be given up when nobody reads it.
-        for text in std::iter::once("interrupted".to_owned()).chain(errors.map(|error| error.to_string())) {
-            session.tell(RunEvent::Note { text });
-        }
-        return Ok(Exit::Signalled(interrupt.number()));
-    }
-    // What waits for the sinks is written before anything else is said.
-    drop(session);
-    match (result, closed) {
-        (Ok(exit), closed) => closed.map(|()| exit),
-        (Err(error), closed) => Err(error.and(closed.err())),
-    }
 }

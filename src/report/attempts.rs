@@ -92,8 +92,8 @@ impl Attempts {
             })
     }
 
-    /// What the end of this attempt means. One that passed and decides takes the failure before it out.
-    pub(super) fn judge(&mut self, test: &FinishedTest) -> Fate {
+    /// What the end of this attempt means. One that passed and decides takes the failure before it out, and is flaky.
+    pub(super) fn judge(&mut self, test: &mut FinishedTest) -> Fate {
         if !self.may_retry || test.status == Some(Status::Exists) || NOT_RUN_AGAIN.contains(&&*test.id) {
             return Fate::Decides;
         }
@@ -104,6 +104,7 @@ impl Attempts {
         match test.status {
             Some(Status::Fail) if is_failure => Fate::Waits,
             Some(Status::Success | Status::UnexpectedSuccess | Status::ExpectedFail) => {
+                test.flaky = true;
                 self.pass(turn, worker_of(test));
                 Fate::Decides
             }
@@ -231,8 +232,8 @@ mod tests {
                 attempts.event(&RunEvent::WorkerStarted { worker, instance, tests, at: Stamp::default() });
                 continue;
             }
-            let test = test(line);
-            said.push(match attempts.judge(&test) {
+            let mut test = test(line);
+            said.push(match attempts.judge(&mut test) {
                 Fate::Decides => test.id.to_string(),
                 Fate::Waits => {
                     attempts.keep(test);
@@ -304,6 +305,6 @@ mod tests {
     #[test]
     fn without_retries_every_end_decides() {
         let mut attempts = Attempts::new(false);
-        assert_eq!(attempts.judge(&test("a fail 0")), Fate::Decides);
+        assert_eq!(attempts.judge(&mut test("a fail 0")), Fate::Decides);
     }
 }

@@ -8,6 +8,7 @@ mod attempts;
 pub mod details;
 mod open_tests;
 mod packets;
+mod record;
 mod stderr;
 mod stdout;
 mod stream;
@@ -16,6 +17,7 @@ mod text;
 
 pub use open_tests::OpenTests;
 pub use packets::Packets;
+pub use record::Record;
 pub use stderr::{Stderr, note};
 pub use stdout::Stdout;
 pub use text::Text;
@@ -81,8 +83,8 @@ impl Report {
         }
     }
 
-    fn ended(&mut self, test: FinishedTest) {
-        match self.attempts.judge(&test) {
+    fn ended(&mut self, mut test: FinishedTest) {
+        match self.attempts.judge(&mut test) {
             Fate::Decides => self.decided(&test),
             Fate::Passes => self.tell(|sink| sink.attempt(&test)),
             Fate::Waits => {

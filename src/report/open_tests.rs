@@ -76,7 +76,7 @@ impl OpenTests {
         let ((id, _), open) = self.open.remove_entry(&(id.clone(), route.cloned()))?;
         let Open { start, tags, attachments } = open;
         self.in_memory -= attachments.iter().map(|a| a.body.in_memory()).sum::<usize>();
-        Some(FinishedTest { id, route: route.cloned(), status, loss, tags, start, stop, attachments })
+        Some(FinishedTest { id, route: route.cloned(), status, loss, flaky: false, tags, start, stop, attachments })
     }
 
     /// Where the disk takes nothing more, files stay in memory.

@@ -81,6 +81,12 @@ impl Repository {
         Ok(repository)
     }
 
+    /// Where the journals of runs are that live, or died. Nobody makes it before it is needed.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path("regatta").join("journal")
+    }
+
     /// How many runs were stored: the number of the next one.
     ///
     /// # Errors
@@ -182,16 +188,17 @@ impl Repository {
         times.unsupported().filter(|_| !times.has_begun()).cloned()
     }
 
-    /// Where the journals of runs are, which remember instances. It may not be there.
-    #[must_use]
-    pub fn journal_dir(&self) -> PathBuf {
-        self.path("regatta/journal")
-    }
-
     /// A sink that stores runs. `run` is a name for them that no other regatta has; it becomes part of a file's name.
     #[must_use]
     pub fn inserter(&self, run: &str) -> Inserter {
         Inserter::new(self.clone(), run)
+    }
+
+    /// Where the record of the run with this name is written; it is renamed when the run is stored. `run` as in
+    /// [`Repository::inserter`].
+    #[must_use]
+    pub fn record_path(&self, run: &str) -> PathBuf {
+        store::file_of(self, run, "jsonl")
     }
 
     /// Fill in what the latest runs know of ids that have no time yet. A run that is missing knows nothing.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::journal::JournalError;
 use super::supervisor::Stop;
 use crate::event::{Ending, How, SinkError};
 use crate::test_id::IdError;
@@ -56,6 +57,9 @@ pub enum RunError {
     /// A signal came before there was anything to store.
     #[error("interrupted")]
     Interrupted,
+    /// What has to be put in order should regatta die could not be written down, or is still written down.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Results could not be kept or shown.
     #[error(transparent)]
     Sink(#[from] SinkError),

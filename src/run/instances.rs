@@ -2,7 +2,9 @@
 //!
 //! [`super::callouts::Callouts`] makes one of the shell lines in `.testr.conf`; a program may bring its own.
 
-use super::process::Started;
+use std::path::PathBuf;
+
+use super::process::{Output, Started};
 use super::supervisor::{Instance, Upkeep};
 
 /// The command line of a runner, and the files it needs.
@@ -27,8 +29,12 @@ pub trait Instances: Send {
     /// Whether this can be done for an instance. What is not offered is not asked for.
     fn offers(&self, upkeep: Upkeep) -> bool;
 
-    /// Make this many more instances: their ids come on stdout, with any white space between.
-    fn provision(&mut self, count: usize) -> Started;
+    /// Whether a person can be given a shell on an instance.
+    fn has_shell(&self) -> bool;
+
+    /// Make this many more instances: their ids come on stdout, with any white space between. What is printed goes
+    /// through this file if it can, where it is found should regatta die.
+    fn provision(&mut self, count: usize, output: Option<Output>) -> Started;
 
     /// Run a command on an instance: its stdout is the command's, byte for byte, and its end the command's.
     fn execute(&mut self, on: Option<&Instance>, command: &CommandLine) -> Started;
@@ -38,6 +44,9 @@ pub trait Instances: Send {
 
     /// Whether a command becomes a part of a shell's line, whose length the system bounds.
     fn pastes(&self) -> bool;
+
+    /// These instances were made by an earlier run, and know this file as their lease.
+    fn adopt(&mut self, id: &str, lease: PathBuf);
 
     /// Do this for an instance. What it writes on stdout is nobody's; it succeeds with exit status 0.
     fn upkeep(&mut self, upkeep: Upkeep, instance: &Instance) -> Started;

@@ -88,6 +88,9 @@ mod handle {
             let signal = match force {
                 Force::Term => Signal::TERM,
                 Force::Kill => Signal::KILL,
+                Force::Suspend => Signal::TSTP,
+                Force::Stop => Signal::STOP,
+                Force::Continue => Signal::CONT,
             };
             // An error means that it has just ended.
             let _ = pidfd_send_signal(&self.0, signal);

@@ -13,6 +13,7 @@
 //!        +-- Action --> instances (start, end)       +--> merge --> outlet (a thread) --> sinks
 //! ```
 
+mod bookkeeping;
 pub mod callouts;
 mod error;
 pub mod follow;
@@ -32,7 +33,9 @@ pub mod test_command;
 pub use error::{CalloutFailure, RunError};
 pub use reading::Listing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,25 +43,31 @@ use chrono::Utc;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep_until};
 
+use self::bookkeeping::Bookkeeping;
 use self::instances::{CommandLine, Instances};
+use self::journal::Journal;
 use self::outlet::Outlet;
 use self::process::Ender;
 use self::reading::Happening;
+use self::recovery::Reusable;
 use self::settling::LostWorker;
-use self::signals::{Interrupt, Signals};
-use self::supervisor::{Action, Call, Heard, Input, Instance, Outcome, Rules, Stop, Supervisor, Upkeep, Work};
+use self::signals::{Interrupt, Signals, Wish};
+use self::supervisor::{Action, Call, Force, Heard, Input, Instance, Outcome, Rules, Stop, Supervisor, Upkeep, Work};
 use self::test_command::TestCommand;
 use crate::config::Settings;
 use crate::event::{Counts, Ending, RunEnd, RunEvent, Sink, WorkerId};
 use crate::merge::Merge;
 use crate::schedule::{Asker, Suite};
-use crate::test_id::format_list;
+use crate::test_id::{TestId, format_list};
 
 /// From TERM to KILL, for callouts outside of a session.
 pub const GRACE: Duration = Duration::from_secs(3);
 
 /// How long an instance lives on without a sign of life from regatta (`REGATTA_TTL`).
 pub const TTL: Duration = Duration::from_secs(60);
+
+/// How long callouts have to pass TSTP on.
+const SUSPENSION: Duration = Duration::from_millis(100);
 
 /// How many messages of callouts may wait for the loop. Each holds what one read brought, or completed: at most a
 /// packet and a read.
@@ -78,6 +87,12 @@ pub struct Setup {
     pub signals: Signals,
     /// What is told of everything.
     pub sink: Box<dyn Sink>,
+    /// Gives up whoever reads what the sink prints, and has stalled. Called at most once.
+    pub abandon: Box<dyn Fn() + Send>,
+    /// Where everything is written down that has to be put in order should regatta die.
+    pub journal: Option<Journal>,
+    /// Instances that an earlier run kept: used before others are made.
+    pub reuse: Vec<Reusable>,
 }
 
 /// Instances, and the runs that are made on them. To be closed with [`Session::close`], whatever happened.
@@ -93,6 +108,8 @@ pub struct Session {
     /// The tests of the run.
     suite: Arc<Suite>,
     calls: BTreeMap<Call, Running>,
+    /// The instances on which a worker of this run was started.
+    shown: BTreeSet<String>,
     /// How many callouts have been started.
     started: u64,
     /// Workers that ended with tests that may yet fail for it.
@@ -102,10 +119,21 @@ pub struct Session {
     listing: Listing,
     /// The lines of the callouts that ended last, for their errors.
     last_lines: BTreeMap<&'static str, String>,
+    /// The first tests that failed on each instance, where instances may be kept.
+    failed_on: BTreeMap<String, Vec<TestId>>,
+    /// Whether a person can be given a shell on an instance.
+    has_shell: bool,
     interrupt: Option<Interrupt>,
+    books: Bookkeeping,
+    abandon: Box<dyn Fn() + Send>,
+    /// When readers that have stalled are given up.
+    abandon_at: Option<Instant>,
     began: Instant,
     wake_at: Option<Instant>,
 }
+
+/// How long after the first signal a reader that has stalled is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A callout that runs.
 struct Running {
@@ -124,7 +152,11 @@ impl Session {
     /// A session without instances yet.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { concurrency, settings, instances, command, signals, sink } = setup;
+        let Setup { concurrency, settings, mut instances, command, signals, sink, abandon, journal, reuse } = setup;
+        let mut books = Bookkeeping::new(journal);
+        let adopted = books.adopt(reuse);
+        let ids = adopted.iter().map(|(id, _)| id.clone()).collect();
+        adopted.into_iter().for_each(|(id, lease)| instances.adopt(&id, lease));
         let rules = Rules {
             concurrency,
             provisions: instances.provisions(),
@@ -133,8 +165,9 @@ impl Session {
             renew_every: TTL / 3,
             settings: settings.clone(),
         };
+        let has_shell = instances.has_shell();
         let (outbox, inbox) = channel(INBOX);
-        Self {
+        let mut session = Self {
             supervisor: Supervisor::new(rules),
             settings,
             concurrency,
@@ -145,16 +178,24 @@ impl Session {
             merge: Merge::default(),
             suite: Arc::default(),
             calls: BTreeMap::new(),
+            shown: BTreeSet::new(),
             started: 0,
             lost: BTreeMap::new(),
             outbox,
             inbox,
             listing: Listing::default(),
             last_lines: BTreeMap::new(),
+            failed_on: BTreeMap::new(),
+            has_shell,
             interrupt: None,
+            books,
+            abandon,
+            abandon_at: None,
             began: Instant::now(),
             wake_at: None,
-        }
+        };
+        session.feed(Input::Adopted(ids));
+        session
     }
 
     /// The first signal that came, if one did.
@@ -203,6 +244,7 @@ impl Session {
         self.check(&work)?;
         self.merge = Merge::default();
         self.lost.clear();
+        self.shown.clear();
         self.suite = work.tests.as_ref().map(|(suite, _)| Arc::clone(suite)).unwrap_or_default();
         self.tell(RunEvent::RunStarted { at: Utc::now(), retries: self.settings.retries > 0 });
         let stop = match self.drive(Input::Run(work)).await {
@@ -212,7 +254,8 @@ impl Session {
         let interrupted = matches!(stop, Some(Stop::Signal | Stop::Duration(_)));
         let partial = partial || stop.is_some();
         let end = RunEnd { at: Utc::now(), partial, interrupted, id: None, previous: None, counts: Counts::default() };
-        let end = self.outlet.finish(end).await?;
+        let answer = self.outlet.finish(end);
+        let end = self.patiently(answer).await?;
         match stop {
             Some(stop @ (Stop::Duration(_) | Stop::Fruitless(..) | Stop::NoInstances(..))) => {
                 Err(RunError::Incomplete { stop, limit: self.settings.max_duration })
@@ -250,9 +293,43 @@ impl Session {
             Outcome::Closed => Ok(()),
             other => Err(self.not_reached(other)),
         };
-        let shown = self.outlet.end().await;
+        let answer = self.outlet.end();
+        let shown = self.patiently(answer).await;
+        let booked = self.books.close();
         closed?;
-        Ok(shown?)
+        shown?;
+        Ok(booked?)
+    }
+
+    /// Wait for the sinks, and serve signals and the lease meanwhile.
+    async fn patiently<T>(&mut self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        loop {
+            let input = tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                input = self.attention() => input,
+            };
+            // Nothing runs, so that a signal starts nothing and ends nothing; it is counted.
+            input.into_iter().for_each(|input| drop(self.feed(input)));
+        }
+    }
+
+    /// Hand something to the supervisor, and do what it says. Gives the outcome, if the goal is over.
+    fn feed(&mut self, input: Input) -> Option<Outcome> {
+        let now = self.began.elapsed();
+        let mut outcome = None;
+        for action in self.supervisor.on(input, now) {
+            match action {
+                Action::Done(done) => outcome = Some(done),
+                action => self.perform(action),
+            }
+        }
+        self.books.flush();
+        if let Some(text) = self.books.trouble() {
+            self.tell(RunEvent::Note { text });
+        }
+        outcome
     }
 
     fn not_reached(&self, outcome: Outcome) -> RunError {
@@ -293,20 +370,13 @@ impl Session {
         // A signal that came between two goals goes first, so that nothing starts after it.
         tokio::select! {
             biased;
-            interrupt = self.signals.next() => inputs.push_front(self.interrupted(interrupt)),
+            wish = self.signals.next() => inputs.extend(self.wished(wish)),
             () = std::future::ready(()) => {}
         }
+        inputs.rotate_left(inputs.len() - 1);
         loop {
             while let Some(input) = inputs.pop_front() {
-                let now = self.began.elapsed();
-                let mut outcome = None;
-                for action in self.supervisor.on(input, now) {
-                    match action {
-                        Action::Done(done) => outcome = Some(done),
-                        action => self.perform(action),
-                    }
-                }
-                if let Some(outcome) = outcome {
+                if let Some(outcome) = self.feed(input) {
                     return outcome;
                 }
             }
@@ -316,13 +386,21 @@ impl Session {
 
     /// Wait for the next thing to happen.
     async fn next(&mut self) -> Vec<Input> {
-        let Self { signals, outlet, inbox, wake_at, .. } = self;
+        let Self { signals, outlet, inbox, wake_at, books, abandon_at, .. } = self;
         tokio::select! {
             biased;
-            interrupt = signals.next() => vec![self.interrupted(interrupt)],
-            () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
+            wish = signals.next() => self.wished(wish).into_iter().collect(),
+            () = at(*abandon_at) => {
+                self.give_up_readers();
+                vec![]
+            }
+            () = at(*wake_at) => {
                 self.wake_at = None;
                 vec![Input::Tick]
+            }
+            () = books.lease_is_due() => {
+                self.books.renew();
+                vec![]
             }
             happening = async { outlet.room().await; inbox.recv().await } => match happening {
                 Some((call, happening)) => self.happened(call, happening),
@@ -331,19 +409,74 @@ impl Session {
         }
     }
 
-    fn interrupted(&mut self, interrupt: Interrupt) -> Input {
-        self.interrupt.get_or_insert(interrupt);
-        Input::Signal
+    /// The same while nothing runs.
+    async fn attention(&mut self) -> Option<Input> {
+        let Self { signals, books, abandon_at, .. } = self;
+        tokio::select! {
+            biased;
+            wish = signals.next() => self.wished(wish),
+            () = at(*abandon_at) => {
+                self.give_up_readers();
+                None
+            }
+            () = books.lease_is_due() => {
+                self.books.renew();
+                None
+            }
+        }
+    }
+
+    fn wished(&mut self, wish: Wish) -> Option<Input> {
+        match wish {
+            Wish::End(interrupt) => {
+                if self.interrupt.is_none() {
+                    self.interrupt = Some(interrupt);
+                    self.abandon_at = Some(Instant::now() + PATIENCE);
+                } else {
+                    self.give_up_readers();
+                }
+                Some(Input::Signal)
+            }
+            Wish::Pause => {
+                self.pause();
+                None
+            }
+        }
+    }
+
+    fn give_up_readers(&mut self) {
+        self.abandon_at = None;
+        (self.abandon)();
+    }
+
+    /// Stop all that runs, and this process; when it goes on, so does all, and no time has passed.
+    fn pause(&mut self) {
+        let stopped = Instant::now();
+        self.force(Force::Suspend);
+        // Who catches it has to pass it on before it is stopped itself.
+        std::thread::sleep(SUSPENSION);
+        self.force(Force::Stop);
+        signals::stop_self();
+        self.force(Force::Continue);
+        let pause = stopped.elapsed();
+        self.began += pause;
+        self.wake_at = self.wake_at.map(|at| at + pause);
+        self.books.renew();
+    }
+
+    fn force(&mut self, force: Force) {
+        self.calls.values_mut().for_each(|running| (running.end)(force));
     }
 
     fn happened(&mut self, call: Call, happening: Happening) -> Vec<Input> {
         match happening {
             Happening::Items(items) => {
                 let Call::Worker(worker) = call else { return vec![] };
-                let (now, clock) = (Utc::now(), self.began.elapsed());
+                let clock = self.began.elapsed();
                 let mut events = Vec::with_capacity(items.len());
                 for item in items {
-                    self.merge.item(worker, item, now, clock, &mut events);
+                    // Each anew, as in testr: a run whose packets have no times took some time all the same.
+                    self.merge.item(worker, item, Utc::now(), clock, &mut events);
                 }
                 self.outlet.send(events);
                 self.heard(call)
@@ -378,6 +511,10 @@ impl Session {
     fn ended(&mut self, call: Call, mut ending: Ending) -> Vec<Input> {
         ending.limit = self.supervisor.limit(call);
         let Some(running) = self.calls.remove(&call) else { return vec![] };
+        self.books.callout_ended(running.number);
+        if call == Call::Provision {
+            self.books.provision_ended();
+        }
         let ended = RunEvent::CalloutEnded { number: running.number, ending: ending.clone(), at: Utc::now() };
         self.last_lines.insert(running.key, running.line.clone());
         self.tell(ended);
@@ -385,5 +522,13 @@ impl Session {
             Call::Worker(worker) => vec![self.worker_ended(worker, running, ending)],
             call => vec![Input::Ended(call, ending)],
         }
+    }
+}
+
+/// Wait until then; for ever, if there is no such time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

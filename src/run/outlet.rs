@@ -3,6 +3,7 @@
 //! The loop never blocks on a slow screen or disk: while the outlet is full it stops reading workers and goes on
 //! serving everything else. Knows sinks only by their trait.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -67,17 +68,17 @@ impl Outlet {
     }
 
     /// End the run in the sinks, after all that was sent.
-    pub(super) async fn finish(&self, end: RunEnd) -> Result<RunEnd, SinkError> {
+    pub(super) fn finish(&self, end: RunEnd) -> impl Future<Output = Result<RunEnd, SinkError>> + use<> {
         let (reply, answer) = oneshot::channel();
         self.post(Message::Finish(end, reply));
-        answer.await.expect("the thread answers before it ends")
+        async { answer.await.expect("the thread answers before it ends") }
     }
 
     /// Let all that was sent be seen, for nothing more comes.
-    pub(super) async fn end(&self) -> Result<(), SinkError> {
+    pub(super) fn end(&self) -> impl Future<Output = Result<(), SinkError>> + use<> {
         let (reply, answer) = oneshot::channel();
         self.post(Message::End(reply));
-        answer.await.expect("the thread answers before it ends")
+        async { answer.await.expect("the thread answers before it ends") }
     }
 
     fn post(&self, message: Message) {

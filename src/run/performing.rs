@@ -6,7 +6,7 @@ use super::process::Started;
 use super::reading::attend_to;
 use super::supervisor::{Action, Batch, Call, Instance};
 use super::{Running, Session};
-use crate::event::{InstanceState, RunEvent, WorkerId};
+use crate::event::{InstanceState, RunEvent, Stamp, WorkerId};
 use crate::merge::{Handed, Merge};
 use crate::run::instances::CommandLine;
 use crate::test_id::TestId;
@@ -15,7 +15,8 @@ impl Session {
     pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::Provision(count) => {
-                let started = self.instances.provision(count);
+                let output = self.books.provision_begins();
+                let started = self.instances.provision(count, output);
                 self.attend(Call::Provision, started, None, None);
             }
             Action::List(instance) => {
@@ -41,6 +42,7 @@ impl Session {
             Action::Settle(worker, fates) => self.settle(worker, &fates),
             Action::GiveUp(tests) => self.give_up(&tests),
             Action::Became(instance, state) => {
+                self.books.became(&instance.id, instance.index, &state);
                 self.tell(RunEvent::Instance { id: instance.id, state, at: Utc::now() });
             }
             Action::Keep(instance) => self.keep(instance),
@@ -82,16 +84,26 @@ impl Session {
         let number = self.started;
         self.started += 1;
         let (key, line) = (self.key(call), started.line.clone());
-        // testr has no such callouts, and its readers do not expect their lines.
-        if !matches!(call, Call::Upkeep(..)) {
+        if self.is_shown(call, instance.as_ref()) {
             self.tell(RunEvent::Running { line: line.clone() });
         }
         let told = instance.as_ref().map(|instance| instance.id.clone());
         self.tell(RunEvent::CalloutStarted { number, key, line: line.clone(), instance: told, at: Utc::now() });
+        self.books.callout_started(number, key, started.pid, started.leads_session);
         let end = std::mem::replace(&mut started.end, Box::new(|_| ()));
         let running = Running { number, key, line, end, instance, tests: 0, _command: command };
         self.calls.insert(call, running);
         tokio::spawn(attend_to(call, started, self.outbox.clone()));
+    }
+
+    /// Whether testr would print the line: it has one worker for each instance, and no other callouts.
+    fn is_shown(&mut self, call: Call, on: Option<&Instance>) -> bool {
+        match (call, on) {
+            (Call::Upkeep(..), _) => false,
+            (Call::Worker(_), Some(instance)) => self.shown.insert(instance.id.clone()),
+            (Call::Worker(WorkerId(number)), None) => number as usize <= self.concurrency.saturating_sub(1),
+            _ => true,
+        }
     }
 
     fn key(&self, call: Call) -> &'static str {
@@ -111,7 +123,26 @@ impl Session {
     }
 
     fn keep(&mut self, instance: Instance) {
-        let until = Utc::now() + TimeDelta::from_std(self.settings.keep_for).unwrap_or(TimeDelta::MAX);
-        self.tell(RunEvent::Instance { id: instance.id, state: InstanceState::Kept { until }, at: Utc::now() });
+        // A time that no calendar has is never.
+        let keep_for = TimeDelta::from_std(self.settings.keep_for).ok();
+        let until = keep_for.and_then(|time| Utc::now().checked_add_signed(time)).unwrap_or(Stamp::MAX_UTC);
+        let text = self.ways_in(&instance.id, until);
+        self.perform(Action::Became(instance, InstanceState::Kept { until }));
+        self.tell(RunEvent::Note { text });
+    }
+
+    /// What a person can type to see an instance that is kept.
+    fn ways_in(&self, id: &str, until: Stamp) -> String {
+        let word = shell_words::quote(id);
+        let mut text = format!("{id} is kept until {}", until.format("%Y-%m-%d %H:%M:%S UTC"));
+        if self.has_shell {
+            text += &format!("\n  to get in: regatta instances shell {word}");
+        }
+        for test in self.failed_on.get(id).into_iter().flatten() {
+            let filter = test.filter();
+            let filter = shell_words::quote(&filter);
+            text += &format!("\n  to run {test} again there: regatta run --reuse={word} --keep=always {filter}");
+        }
+        text + &format!("\n  to give it back: regatta instances dispose {word}")
     }
 }

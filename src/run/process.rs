@@ -4,9 +4,11 @@
 //! [`attend`]. A source of instances that is no shell line makes its own [`Started`].
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, empty};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::GRACE;
+use super::follow::follow;
 use super::signals::{Interrupt, Signals};
 use super::supervisor::Force;
 use crate::event::{Ending, How};
@@ -31,6 +34,8 @@ pub struct Started {
     pub line: String,
     /// The process that leads it, which is its session too unless it stays in the terminal's foreground.
     pub pid: Option<u32>,
+    /// Whether it leads a session of its own.
+    pub leads_session: bool,
     /// What it writes on stdout.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
     /// What it writes on stderr.
@@ -52,6 +57,7 @@ impl Started {
         Self {
             line,
             pid: None,
+            leads_session: false,
             stdout: Box::new(empty()),
             stderr: Box::new(empty()),
             ended: Box::pin(std::future::ready(how)),
@@ -60,6 +66,9 @@ impl Started {
     }
 }
 
+/// A file that takes a stdout, and is read while it grows: open for writing, and its path.
+pub type Output = (File, PathBuf);
+
 /// A shell line to start.
 #[derive(Debug)]
 pub struct ShellLine {
@@ -67,34 +76,46 @@ pub struct ShellLine {
     pub line: String,
     /// What is added to the environment.
     pub env: Vec<(&'static str, String)>,
+    /// Where its stdout goes; a pipe if nothing is said.
+    pub output: Option<Output>,
     /// Stay in the terminal's foreground group, if there is a terminal, so that a passphrase can be asked for.
     pub foreground: bool,
 }
 
 /// What a callout is told through its environment. None of it is inherited: regatta may run inside a callout of another
 /// regatta.
-const OWN_VARIABLES: [&str; 9] = [
+const OWN_VARIABLES: [&str; 12] = [
     "REGATTA",
     "REGATTA_COMMAND",
     "REGATTA_COMMAND_FILE",
+    "REGATTA_DEST",
     "REGATTA_FILES",
     "REGATTA_INSTANCE_COUNT",
     "REGATTA_INSTANCE_ID",
     "REGATTA_INSTANCE_IDS",
     "REGATTA_INSTANCE_INDEX",
+    "REGATTA_LEASE",
     "REGATTA_RUN_ID",
+    "REGATTA_TTL",
 ];
 
 /// Start a shell line: stdin at its end, stdout and stderr ours to read.
 #[must_use]
 pub fn start(shell: ShellLine) -> Started {
-    let ShellLine { line, env, foreground } = shell;
+    let ShellLine { line, env, output, foreground } = shell;
+    let (file, path) = output.unzip();
+    let followed = path.as_deref().map(follow).transpose();
+    let (follow, finish) = match followed {
+        Ok(followed) => followed.unzip(),
+        Err(error) => return Started::not_run(line, &error),
+    };
     let session = !(foreground && io::IsTerminal::is_terminal(&io::stdin()));
     let mut command = CommandWrap::with_new("/bin/sh", |c| {
         for name in OWN_VARIABLES {
             c.env_remove(name);
         }
-        c.arg("-c").arg(&line).envs(env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        c.arg("-c").arg(&line).envs(env).stdin(Stdio::null()).stderr(Stdio::piped());
+        c.stdout(file.map_or_else(Stdio::piped, Stdio::from));
     });
     if session {
         command.wrap(ProcessSession);
@@ -106,16 +127,23 @@ pub fn start(shell: ShellLine) -> Started {
     let pid = child.id();
     let leader = pid.and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
     let group = Arc::new(Group { pid: leader, session, state: AtomicU8::new(RUNS) });
-    let stdout = child.stdout().take().expect("it was asked for as a pipe");
+    let stdout: Box<dyn AsyncRead + Send + Unpin> = match follow {
+        Some(follow) => Box::new(follow),
+        None => Box::new(child.stdout().take().expect("it was asked for as a pipe")),
+    };
     let stderr = child.stderr().take().expect("it was asked for as a pipe");
     let ender = Arc::clone(&group);
     let ended = async move {
         let status = child.into_inner().wait().await;
         group.settle().await;
+        if let Some(finish) = finish {
+            group.linger().await;
+            finish.finish();
+        }
         status.map_or_else(|error| How::NotRun(error.to_string()), how)
     };
     let end = Box::new(move |force| ender.end(force));
-    Started { line, pid, stdout: Box::new(stdout), stderr: Box::new(stderr), ended: Box::pin(ended), end }
+    Started { line, pid, leads_session: session, stdout, stderr: Box::new(stderr), ended: Box::pin(ended), end }
 }
 
 /// The processes of one shell line.
@@ -137,6 +165,10 @@ impl Group {
         let (signal, state) = match force {
             Force::Term => (Signal::SIGTERM, TERMINATED),
             Force::Kill => (Signal::SIGKILL, KILLED),
+            // A session without a terminal is not stopped by TSTP; those who catch it pass it on.
+            Force::Suspend => (Signal::SIGTSTP, RUNS),
+            Force::Stop => (Signal::SIGSTOP, RUNS),
+            Force::Continue => (Signal::SIGCONT, RUNS),
         };
         // Once all is over, the number may be another's.
         if self.state.fetch_max(state, Ordering::Relaxed) < GONE {
@@ -159,6 +191,15 @@ impl Group {
             sleep(Duration::from_millis(20)).await;
         }
         self.state.store(GONE, Ordering::Relaxed);
+    }
+
+    /// A stdout that is a file has no end that is seen when the last who could write goes. So as with a pipe, those who
+    /// were left behind get some time.
+    async fn linger(&self) {
+        let until = Instant::now() + LINGER;
+        while self.session && self.signal(None).is_ok() && Instant::now() < until {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -279,11 +320,11 @@ pub async fn capture(shell: ShellLine, signals: &mut Signals) -> Result<Captured
     let mut attended = Box::pin(attend(started, &mut stdout, &mut stderr));
     let ending = tokio::select! {
         ending = &mut attended => ending,
-        interrupt = signals.next() => {
+        interrupt = signals.end() => {
             end(Force::Term);
             tokio::select! {
                 _ = &mut attended => {}
-                _ = signals.next() => end(Force::Kill),
+                _ = signals.end() => end(Force::Kill),
                 () = sleep(GRACE) => end(Force::Kill),
             }
             return Err(interrupt);
@@ -353,8 +394,12 @@ mod tests {
     fn run_and(line: &str, act: impl FnOnce(&mut Ender)) -> (Vec<u8>, Ending) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut started =
-                start(ShellLine { line: line.into(), env: vec![("WHO", "me".into())], foreground: false });
+            let mut started = start(ShellLine {
+                line: line.into(),
+                env: vec![("WHO", "me".into())],
+                output: None,
+                foreground: false,
+            });
             act(&mut started.end);
             let mut stdout = Kept::default();
             let ending = attend(started, &mut stdout, &mut Kept::default()).await;

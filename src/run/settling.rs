@@ -7,6 +7,7 @@ use chrono::Utc;
 use super::error::CalloutFailure;
 use super::supervisor::{Fate, Input};
 use super::{Running, Session};
+use crate::config::Keep;
 use crate::event::{Ending, How, Loss, RunEvent, WorkerId};
 use crate::merge::Account;
 use crate::schedule::TestNumber;
@@ -27,6 +28,11 @@ impl Session {
         let account = self.merge.account(worker);
         let failure = self.failure(running.key, "while running tests", ending.clone());
         let place = running.instance.map(|instance| instance.id);
+        if let Some(place) = place.as_ref().filter(|_| self.settings.keep != Keep::Never) {
+            let failed = account.failed.iter().map(|test| self.suite.id(*test).clone());
+            let shown = self.failed_on.entry(place.clone()).or_default();
+            shown.extend(failed.take(SHOWN - SHOWN.min(shown.len())));
+        }
         let told = account.clone();
         self.lost.insert(worker, LostWorker { failure, place, account, tests: running.tests });
         Input::WorkerEnded(worker, ending, told)
@@ -146,9 +152,11 @@ impl LostWorker {
     }
 }
 
+/// How many of many ids are named.
+const SHOWN: usize = 5;
+
 /// The first few of many ids.
 fn some(ids: &[&TestId]) -> String {
-    const SHOWN: usize = 5;
     let mut text = ids.iter().take(SHOWN).map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
     if ids.len() > SHOWN {
         text += &format!(" and {} more", ids.len() - SHOWN);

@@ -31,7 +31,16 @@ impl Interrupt {
     }
 }
 
-/// Where interrupts come from.
+/// Something that the user, or the system, wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// An end.
+    End(Interrupt),
+    /// A pause, until CONT comes.
+    Pause,
+}
+
+/// Where wishes come from.
 #[derive(Debug)]
 pub struct Signals(Option<Handlers>);
 
@@ -41,6 +50,7 @@ struct Handlers {
     int: Option<Signal>,
     term: Option<Signal>,
     hup: Option<Signal>,
+    tstp: Option<Signal>,
 }
 
 impl Signals {
@@ -60,6 +70,7 @@ impl Signals {
             int: catch(SignalKind::interrupt())?,
             term: catch(SignalKind::terminate())?,
             hup: catch(SignalKind::hangup())?,
+            tstp: catch(SignalKind::from_raw(nix::sys::signal::Signal::SIGTSTP as i32))?,
         })))
     }
 
@@ -70,14 +81,31 @@ impl Signals {
     }
 
     /// The next one.
-    pub async fn next(&mut self) -> Interrupt {
-        let Some(Handlers { int, term, hup }) = &mut self.0 else { return std::future::pending().await };
+    pub async fn next(&mut self) -> Wish {
+        let Some(Handlers { int, term, hup, tstp }) = &mut self.0 else { return std::future::pending().await };
         tokio::select! {
-            () = receive(int) => Interrupt::Int,
-            () = receive(term) => Interrupt::Term,
-            () = receive(hup) => Interrupt::Hup,
+            () = receive(int) => Wish::End(Interrupt::Int),
+            () = receive(term) => Wish::End(Interrupt::Term),
+            () = receive(hup) => Wish::End(Interrupt::Hup),
+            () = receive(tstp) => Wish::Pause,
         }
     }
+
+    /// The next wish for an end. What else comes has its usual effect.
+    pub async fn end(&mut self) -> Interrupt {
+        loop {
+            match self.next().await {
+                Wish::End(interrupt) => return interrupt,
+                Wish::Pause => stop_self(),
+            }
+        }
+    }
+}
+
+/// Stop this process, as TSTP would have. Returns when it goes on.
+pub(super) fn stop_self() {
+    // An error means that it goes on at once.
+    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
 }
 
 async fn receive(signal: &mut Option<Signal>) {

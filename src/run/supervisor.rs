@@ -197,13 +197,19 @@ pub struct Heard {
     pub failures: u64,
 }
 
-/// How hard to end something.
+/// What to do to the processes of a callout. Only the first two come from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
     /// TERM, to the whole session.
     Term,
     /// KILL, to the whole session.
     Kill,
+    /// TSTP: whoever catches it passes it on.
+    Suspend,
+    /// STOP, for the others.
+    Stop,
+    /// CONT.
+    Continue,
 }
 
 /// What becomes of a test that a worker ended without a final status for.

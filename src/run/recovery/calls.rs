@@ -78,7 +78,7 @@ impl Abandoned {
                         troubles.extend(self.log.write(Record::Ended { number }).err());
                     }
                 },
-                signal = signals.next() => {
+                signal = signals.end() => {
                     harder(if interrupt.is_some() { Force::Kill } else { Force::Term });
                     interrupt.get_or_insert(signal);
                     wake_at = Instant::now() + GRACE;

@@ -1,0 +1,1 @@
+"""What tests/campaign is made of: plan, runner and play make a run; streams, model and check judge it; selftest judges them."""

@@ -1,0 +1,261 @@
+"""Shows that the checks notice what is wrong: results of runs that were as they should be are changed, in every way that
+a check is there for, and each change has to bring a complaint."""
+
+import copy
+import itertools
+import shutil
+import signal
+
+from . import check, play
+from .plan import Plan
+
+
+class Sample:
+    """A run that is as it should be."""
+
+    def __init__(self, regatta, prepare, faults=(), rate=0):
+        plans = (Plan(seed, rate, [], list(faults) or None) for seed in itertools.count(900_000))
+        self.plan = next(plan for plan in plans if prepare(plan))
+        self.home = play.temporary()
+        game = play.Play(self.plan, regatta, self.home)
+        try:
+            self.seen = game.run()
+            self.complaints = check.check(self.plan, self.seen, game.project)
+        finally:
+            game.end_processes()
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def test(self, kind):
+        """A test of this kind."""
+        return next(test for test in self.plan.order if self.plan.tests[test][0] == kind)
+
+    def run(self):
+        return self.seen.new[0]
+
+
+def tame(plan):
+    kinds = {kind for kind, _, _ in plan.tests.values()}
+    return not plan.wild and not plan.serial and not plan.subunit and len(plan.before) > 1 and {"pass", "fail", "skip"} <= kinds and \
+        plan.failure_status == 0 and not plan.text
+
+
+def wild(plan):
+    kinds = [kind for kind, _, _ in plan.tests.values()]
+    return "killer" in kinds and "pass" in kinds and not {"hanger", "stubborn", "mute", "once"} & set(kinds) and \
+        plan.settings.get("lost_limit") == "2" and plan.settings["schedule"] == "dynamic" and not plan.subunit and not plan.text
+
+
+def record(seen, run, test, old, new):
+    """Change a stored outcome."""
+    data = seen.stored[run]
+    before = "\n%s: %s [ multipart\n" % (old, test)
+    assert before.encode() in data, (before, data[:300])
+    seen.stored[run] = data.replace(before.encode(), ("\n%s: %s [ multipart\n" % (new, test)).encode(), 1)
+
+
+def cut_out(seen, run, test):
+    """Take a test out of a stored run."""
+    lines, inside = [], False
+    for line in seen.stored[run].split(b"\n"):
+        if line == b"test: " + test.encode():
+            inside = True
+        if not inside:
+            lines.append(line)
+        inside = inside and line != b"]"
+    seen.stored[run] = b"\n".join(lines)
+
+
+def outcome(test, word):
+    return ("test: %s\n%s: %s [ multipart\n]\n" % (test, word, test)).encode()
+
+
+def a_failure_is_a_success(seen, sample):
+    record(seen, sample.run(), sample.test("fail"), "failure", "successful")
+
+
+def a_pass_is_a_failure(seen, sample):
+    record(seen, sample.run(), sample.test("pass"), "successful", "failure")
+
+
+def a_skip_is_a_success(seen, sample):
+    record(seen, sample.run(), sample.test("skip"), "skip", "successful")
+
+
+def a_test_is_missing(seen, sample):
+    cut_out(seen, sample.run(), sample.test("pass"))
+
+
+def a_test_is_there_twice(seen, sample):
+    seen.stored[sample.run()] += outcome(sample.test("pass"), "successful")
+
+
+def a_test_that_there_is_not(seen, sample):
+    seen.stored[sample.run()] += outcome("pkg.other", "successful")
+
+
+def a_returncode_for_nothing(seen, sample):
+    seen.stored[sample.run()] += outcome("process-returncode", "failure")
+
+
+def a_parser_error_for_nothing(seen, sample):
+    seen.stored[sample.run()] += outcome("subunit.parser", "failure")
+
+
+def a_run_that_cannot_be_read(seen, sample):
+    seen.stored[sample.run()] = seen.stored[sample.run()].replace(b"\n]\n", b"\n", 1)
+
+
+def no_run(seen, _):
+    seen.new = []
+
+
+def two_runs(seen, _):
+    seen.new = seen.new * 2
+
+
+def a_test_was_never_handed_out(seen, sample):
+    test = sample.test("pass")
+    seen.batches = "".join("\t".join(word for word in line.split("\t") if word != test) + "\n" for line in seen.batches.splitlines())
+
+
+def handed_out_again(seen, sample):
+    instance, name, *tests = seen.batches.splitlines()[0].split("\t")
+    seen.batches += "\t".join([instance, name, *tests]) + "\n"
+
+
+def an_exit_status_of_0(seen, _):
+    seen.exit = 0
+
+
+def an_exit_status_of_3(seen, _):
+    seen.exit = 3
+
+
+def died_of_a_signal_that_was_not_sent(seen, _):
+    seen.exit, seen.signalled = -signal.SIGINT, ["TERM"]
+
+
+def an_instance_is_left(seen, _):
+    seen.left = ["instance local-1"]
+
+
+def a_port_is_left(seen, _):
+    seen.left = ["port lock 20000"]
+
+
+def a_process_is_left(seen, _):
+    seen.left = ["process 1: sleep"]
+
+
+def a_journal_is_left(seen, _):
+    seen.left = ["journal x.jsonl"]
+
+
+def a_file_is_left(seen, _):
+    seen.temporary = ["regatta-ids-x"]
+
+
+def left_after_recovery(seen, _):
+    seen.exit, seen.signalled, seen.recovered = -signal.SIGKILL, ["KILL"], []
+    seen.recovery, seen.left_after = (0, "", ""), ["instance local-1"]
+
+
+def recovery_failed(seen, _):
+    seen.exit, seen.signalled, seen.recovered = -signal.SIGKILL, ["KILL"], []
+    seen.recovery, seen.left_after = (3, "", ""), []
+
+
+def used_after_disposal(seen, _):
+    line = next(line for line in seen.chaos_calls.splitlines() if line.startswith("execute "))
+    seen.chaos_calls += line.replace("execute ", "execute 9", 1) + "\n"
+
+
+def interrupted_and_failing_forgot(seen, sample):
+    """The run before had failures that this one did not decide."""
+    test = next(test for test in sample.plan.before if test in sample.plan.tests)
+    seen.exit, seen.signalled = -signal.SIGINT, ["INT"]
+    cut_out(seen, sample.run(), test)
+    seen.failing = b"".join(outcome(name, "failure") for name, status in stored(seen, sample) if status == "fail" and name != test)
+
+
+def interrupted_and_a_result_made_up(seen, sample):
+    seen.exit, seen.signalled = -signal.SIGINT, ["INT"]
+    record(seen, sample.run(), sample.test("pass"), "successful", "failure")
+
+
+def failing_has_too_many(seen, sample):
+    seen.failing += outcome(sample.test("pass"), "failure")
+
+
+def failing_has_too_few(seen, _):
+    seen.failing = b""
+
+
+def stored(seen, sample):
+    return [(test, status) for test, status, _ in check.streams.stored(seen.stored[sample.run()])]
+
+
+def the_verdict_on_stdout(seen, _):
+    seen.stdout = seen.stdout.replace(b"FAILED (", b"PASSED (")
+
+
+def lost_too_early(seen, sample):
+    """A test that came through is stored as lost, though nothing was lost."""
+    test = sample.test("pass")
+    seen.streams = {name: b"" for name in seen.streams}
+    record(seen, sample.run(), test, "successful", "failure")
+
+
+def ended_for_no_reason(seen, sample):
+    lines = seen.runner_log.splitlines()
+    last = max(n for n, line in enumerate(lines) if "\texit\t" in line)
+    lines[last] = lines[last].replace("\texit\t", "\tterm\t")
+    seen.runner_log = "\n".join(lines) + "\n"
+
+
+def a_killer_is_a_success(seen, sample):
+    record(seen, sample.run(), sample.test("killer"), "failure", "successful")
+
+
+def a_killer_is_missing(seen, sample):
+    cut_out(seen, sample.run(), sample.test("killer"))
+
+
+def not_killed_before_its_next_use(seen, sample):
+    """A connection was lost, and what ran there went on."""
+    calls = [line for line in seen.chaos_calls.splitlines() if not line.startswith(("kill ", "fence "))]
+    seen.chaos_calls = "\n".join(calls) + "\n"
+
+
+TAME = [a_failure_is_a_success, a_pass_is_a_failure, a_skip_is_a_success, a_test_is_missing, a_test_is_there_twice,
+        a_test_that_there_is_not, a_returncode_for_nothing, a_parser_error_for_nothing, a_run_that_cannot_be_read, no_run, two_runs,
+        a_test_was_never_handed_out, handed_out_again, an_exit_status_of_0, an_exit_status_of_3, died_of_a_signal_that_was_not_sent,
+        an_instance_is_left, a_port_is_left, a_process_is_left, a_journal_is_left, a_file_is_left, left_after_recovery, recovery_failed,
+        used_after_disposal, interrupted_and_failing_forgot, interrupted_and_a_result_made_up, failing_has_too_many, failing_has_too_few,
+        the_verdict_on_stdout, lost_too_early, ended_for_no_reason]
+WILD = [a_killer_is_a_success, a_killer_is_missing, a_pass_is_a_failure]
+DROPPED = [not_killed_before_its_next_use]
+KINDS = TAME + WILD + DROPPED
+
+
+def dropped(plan):
+    if not tame(plan) or "kill" not in plan.optional:
+        return False
+    plan.verbs, plan.limit = ["execute"], 1
+    return True
+
+
+def unnoticed(regatta):
+    """The names of changes that brought no complaint, and of samples that were not as they should be."""
+    found = []
+    for kinds, prepare, faults, rate in ((TAME, tame, (), 0), (WILD, wild, (), 0), (DROPPED, dropped, ["drop-left-running"], 100)):
+        sample = Sample(regatta, prepare, faults, rate)
+        if sample.complaints:
+            found.append("the sample %s (seed %d) itself: %s" % (prepare.__name__, sample.plan.seed, "; ".join(sample.complaints)))
+            continue
+        for kind in kinds:
+            seen = copy.deepcopy(sample.seen)
+            kind(seen, sample)
+            if not check.check(sample.plan, seen, None):
+                found.append(kind.__name__)
+    return found
