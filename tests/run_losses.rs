@@ -96,7 +96,11 @@ fn an_instance_without_a_word_is_replaced() {
     let sandbox = four_tests();
     sandbox.on("execute", "case $id$* in i1*--load-list*) exit 255;; esac\n");
     let outcome = sandbox.run("run --parallel").exits(0);
-    outcome.prints(&["Ran 4 tests", "PASSED"]).says(&["instance_execute failed", "exit status 255", "the instance may be gone"]);
+    outcome.prints(&["Ran 4 tests", "PASSED"]).says(&[
+        "instance_execute failed",
+        "exit status 255",
+        "the instance may be gone",
+    ]);
     assert_eq!(begun(&sandbox), "abcd");
     let log = sandbox.log();
     assert!(log.contains(&"dispose i1".to_owned()) && log.contains(&"provision 1".to_owned()), "{log:?}");
@@ -109,7 +113,12 @@ fn where_nothing_works_the_run_ends_and_nothing_is_left() {
     sandbox.on("execute", "case $* in *--load-list*) exit 255;; esac\n");
     let outcome = sandbox.run("run --parallel").exits(3);
     outcome.prints(&["FAIL: a\n", "FAIL: d\n", "FAIL: process-returncode\n"]).says(&["no instance is left"]);
-    let disposed = sandbox.log().iter().filter(|line| line.starts_with("dispose")).map(|l| l.split(' ').count() - 1).sum::<usize>();
+    let disposed = sandbox
+        .log()
+        .iter()
+        .filter(|line| line.starts_with("dispose"))
+        .map(|l| l.split(' ').count() - 1)
+        .sum::<usize>();
     let provisioned = sandbox.read("count").trim().parse::<usize>().unwrap();
     assert_eq!(disposed, provisioned);
 }
@@ -182,7 +191,11 @@ fn a_failed_test_that_passes_elsewhere_is_flaky() {
     assert_eq!(begun(&sandbox), "abbcddd");
     assert_eq!(sandbox.failing(), ["d"]);
     let lines = sandbox.log();
-    let places: Vec<&str> = lines.iter().filter(|l| l.contains("[b]") || l.contains(",b]") || l.contains("[b,") || l.contains(",b,")).map(|l| l.split(' ').nth(1).unwrap()).collect();
+    let places: Vec<&str> = lines
+        .iter()
+        .filter(|l| l.contains("[b]") || l.contains(",b]") || l.contains("[b,") || l.contains(",b,"))
+        .map(|l| l.split(' ').nth(1).unwrap())
+        .collect();
     assert!(places.len() == 2 && places[0] != places[1], "on another instance: {lines:?}");
 }
 
@@ -224,8 +237,17 @@ fn what_may_still_run_is_killed_then_checked_and_collected_from() {
     assert_eq!(
         log,
         [
-            "provision 1", "ready i1", "ready i1", "execute i1", "execute i1", "kill i1", "check i1", "execute i1",
-            "execute i1", "collect i1", "dispose i1"
+            "provision 1",
+            "ready i1",
+            "ready i1",
+            "execute i1",
+            "execute i1",
+            "kill i1",
+            "check i1",
+            "execute i1",
+            "execute i1",
+            "collect i1",
+            "dispose i1"
         ]
     );
     let collected = sandbox.path("project/.testrepository/regatta/collected");
