@@ -207,8 +207,9 @@ impl Selection<'_> {
         }
         let suite = Suite::new(ids, self.groups.as_ref())?;
         let queue = match self.settings.schedule {
-            _ if self.concurrency == 1 => Queue::fixed(vec![suite.tests().collect()]),
+            Schedule::Dynamic if self.concurrency == 1 => Queue::whole(suite.grouped(suite.tests())),
             Schedule::Dynamic => Queue::by_group(suite.grouped(suite.tests())),
+            Schedule::Static if self.concurrency == 1 => Queue::fixed(vec![suite.tests().collect()]),
             Schedule::Static => {
                 let times = self.repository.times(suite.ids())?;
                 Queue::fixed(partition(&suite, self.concurrency, &times))

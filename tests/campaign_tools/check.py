@@ -114,14 +114,13 @@ class Check:
                 self.say("%sstored as %s; %s", told, found or "nothing", came)
             return
         static = self.plan.settings["schedule"] == "static"
-        if history.skips >= (1 if static else 2) and history.charges < limit:
-            wanted = ["fail"] if self.plan.settings.get("not_run") == "fail" else []
-            if found != wanted and history.is_certain:
-                self.say("%sits runners never spoke of it, and it is stored as %s, not %s; %s", told, found, wanted, came)
-        elif found != ["fail"]:
-            self.say("%sit is lost, and stored as %s; %s", told, found or "nothing", came)
-        elif history.charges < limit and not self.model.may_give_up() and history.is_certain:
-            self.say("%sit is lost too early; %s", told, came)
+        allowed = []
+        if history.skips >= (1 if static else 2):
+            allowed.append(["fail"] if self.plan.settings.get("not_run") == "fail" else [])
+        if history.charges >= limit or self.model.may_give_up():
+            allowed.append(["fail"])
+        if found not in allowed and history.is_certain:
+            self.say("%sno runner's result came, and it is stored as %s; %s", told, found or "nothing", came)
 
     def interrupted_verdict(self, test, found, told, came, history, limit):
         seen_by_runner = {status for batch in history.batches for event, name, status, _ in batch.events
@@ -239,7 +238,10 @@ class Check:
         now = {test for test, status in self.outcomes if status == "fail"}
         decided = {test for test, _ in self.outcomes}
         kept = now | (set(plan.before) - decided)
-        if self.is_interrupted or not seen.new:
+        if self.is_interrupted and seen.new and self.has_all():
+            # The signal came when only the instances had to be given back.
+            expected = [now, kept]
+        elif self.is_interrupted or not seen.new:
             expected = [kept]
         elif self.model.may_give_up():
             # A run that stopped before its end is a part of one.
@@ -249,6 +251,11 @@ class Check:
         if failing not in expected:
             wanted = expected[0]
             self.say("`failing` has %s too many and %s too few", sorted(failing - wanted)[:4], sorted(wanted - failing)[:4])
+
+    def has_all(self):
+        """Whether each test has its verdict, but for those of which no runner spoke."""
+        decided = {test for test, _ in self.outcomes}
+        return all(test in decided or self.model.history(test).skips for test in self.plan.order)
 
     def output(self):
         """The merged stream, or testr's last line."""
