@@ -7,8 +7,8 @@ mod support;
 use std::fs;
 
 use regatta::repository::Repository;
-use support::Sandbox;
 use support::streams::shown;
+use support::{Fifo, Sandbox};
 
 /// Fails when it is run for the first time.
 const FLAKY: &str = "echo run >>\"$BOX/runs\"\n[ \"$(wc -l <\"$BOX/runs\")\" -gt 1 ]\n";
@@ -93,4 +93,28 @@ fn a_record_that_somebody_took_away_stops_nothing() {
     sandbox.run("run").exits(0).prints(&["PASSED (id=0)\n"]);
     let repository = Repository::open(&sandbox.path("project")).unwrap();
     assert_eq!(repository.count().unwrap(), 1);
+}
+
+#[test]
+fn what_came_before_regatta_was_killed_can_be_stored() {
+    let sandbox = Sandbox::new();
+    let mut gate = Fifo::new(&sandbox, "gate");
+    sandbox.test("a", "");
+    sandbox.test("b", "echo boom; exit 1\n");
+    sandbox.test("c", "read x <\"$BOX/gate\"\n");
+    let run = sandbox.run("run --subunit --retries 1 .").env("TMPDIR", sandbox.path("home")).leaves_processes();
+    let mut run = run.spawn();
+    // What is shown was written to the run's files before.
+    run.stdout_until(|seen| shown(seen).iter().any(|line| line.starts_with("c inprogress ")));
+    run.signal("KILL");
+    run.dies_of(9);
+    gate.open();
+
+    let repository = Repository::open(&sandbox.path("project")).unwrap();
+    let [left] = &repository.unfinished_runs().unwrap()[..] else { panic!("there is one run") };
+    assert_eq!(repository.recover(left).unwrap(), Some(0));
+    assert_eq!(sandbox.failing(), ["b"], "it would have been run again, and failed until then");
+    sandbox.run("last").exits(1).prints(&["FAIL: b\n", "boom", "Ran 2 tests", "FAILED (id=0, failures=1)\n"]);
+    assert_eq!(verdicts(&sandbox, 0, "test").len() + verdicts(&sandbox, 0, "attempt").len(), 2);
+    assert!(repository.unfinished_runs().unwrap().is_empty());
 }
