@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::analyze::analyze;
-use super::concurrency;
+use super::recover::{self, Reach};
 use super::session::{Abandon, Opening, execute, open_output, run_id};
-use super::{Context, Exit};
+use super::{Context, Exit, concurrency};
 use crate::cli::Run;
 use crate::config::{Commands, Config, NoTests, Schedule, Settings};
 use crate::error::Error;
@@ -25,6 +25,7 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let options = args.settings.said();
     Settings::default().apply(&options)?;
     let repository = context.repository_or_init(args.force_init)?;
+    recover::results(&repository);
     let known = known_ids(&repository, args)?;
     let config = context.config()?;
     let commands = Commands::from_config(&config)?;
@@ -35,6 +36,9 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let journal_dir = repository.journal();
     execute(async {
         let mut signals = Signals::catch().map_err(Error::failure)?;
+        if let Err(interrupt) = recover::clean_up(&repository, Reach::DUE, &mut signals).await {
+            return Ok(Exit::Signalled(interrupt.number()));
+        }
         let decided =
             if args.parallel { concurrency::decide(args.concurrency, &config, &mut signals).await? } else { Ok(1) };
         let concurrency = match decided {

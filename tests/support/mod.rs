@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod journals;
 pub(crate) mod run;
 pub(crate) mod streams;
 
