@@ -49,6 +49,8 @@ pub enum Verb {
     Help(Help),
     /// Make a repository (.testrepository) for test results.
     Init(Nothing),
+    /// Show the instances that are in use, kept or left behind; look into them, give them back.
+    Instances(Instances),
     /// Show the last run again.
     Last(Last),
     /// List the tests of the project.
@@ -91,7 +93,7 @@ impl Verb {
             Self::Slowest(slowest) => &slowest.none.superfluous,
             Self::ListTests(selection) => selection.selection.superfluous(),
             Self::Run(run) => run.selection.superfluous(),
-            Self::Completions(_) | Self::Help(_) | Self::Load(_) | Self::Scripts(_) => &[],
+            Self::Completions(_) | Self::Help(_) | Self::Instances(_) | Self::Load(_) | Self::Scripts(_) => &[],
         }
     }
 }
@@ -133,6 +135,66 @@ pub struct Failing {
 pub struct Help {
     /// The command to show help for.
     pub command: Option<String>,
+}
+
+/// `instances`
+#[derive(Debug, Args)]
+pub struct Instances {
+    /// What to do with them; list them when nothing is said.
+    #[command(subcommand)]
+    pub verb: Option<InstancesVerb>,
+}
+
+/// What can be done with instances. Each uses the callouts that the instance's run had.
+#[derive(Debug, Subcommand)]
+pub enum InstancesVerb {
+    /// List them: live ones are in use, kept ones were asked for with --keep, orphans were left behind.
+    List {
+        /// As JSON: an array of objects.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a shell on one (instance_shell).
+    Shell {
+        /// Which.
+        id: String,
+    },
+    /// Run a command on one (instance_execute), with this terminal as its own.
+    Exec {
+        /// On which.
+        id: String,
+        /// The command and its arguments.
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Fetch the logs of one (instance_collect).
+    Collect {
+        /// From which.
+        id: String,
+        /// Into which directory; it is made if it is not there.
+        dest: PathBuf,
+    },
+    /// Give instances back that are kept or were left behind (instance_dispose).
+    Dispose {
+        /// Which.
+        #[arg(value_name = "ID", required_unless_present = "all")]
+        ids: Vec<String>,
+        /// All, but those in use.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        /// Also those of other machines, and of this one before it was started.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Give back what was left behind, and what was kept for long enough.
+    Gc {
+        /// Also what was left by other machines, and by this one before it was started.
+        #[arg(long)]
+        force: bool,
+        /// Give up what cannot be given back: it is not spoken of again.
+        #[arg(long)]
+        forget: bool,
+    },
 }
 
 /// `last`
@@ -441,6 +503,13 @@ pub fn man() -> std::io::Result<Vec<u8>> {
         man.render_description_section(&mut page)?;
         man.render_options_section(&mut page)?;
         man.render_extra_section(&mut page)?;
+        for verb in command.get_subcommands() {
+            let (name, of) = (verb.get_name().to_uppercase(), command.get_name().to_uppercase());
+            let man = clap_mangen::Man::new(verb.clone());
+            page.extend(format!(".SH \"REGATTA {of} {name}\"\n").bytes());
+            man.render_description_section(&mut page)?;
+            man.render_options_section(&mut page)?;
+        }
     }
     Ok(page)
 }

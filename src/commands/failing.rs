@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::report::{Report, Stdout, Text};
 
 pub(super) fn failing(context: &Context, args: &Failing) -> Result<Exit, Error> {
-    let repository = context.repository()?;
+    let repository = context.repository_to_show()?;
     if args.subunit {
         return stream(repository.failing()?);
     }

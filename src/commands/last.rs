@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::report::{Report, Stdout, Text};
 
 pub(super) fn last(context: &Context, args: &Last) -> Result<Exit, Error> {
-    let repository = context.repository()?;
+    let repository = context.repository_to_show()?;
     let id = repository.latest_id()?;
     let run = repository.run(id)?;
     if args.subunit {

@@ -17,6 +17,8 @@ pub(super) fn list_tests(context: &Context, args: &ListTests) -> Result<Exit, Er
     let commands = Commands::from_config(&config)?;
     let settings = Settings::new(&config, &[])?;
     commands.require_listing(&commands.test_template(&args.selection.test_args))?;
+    // testr lists without a repository, too.
+    let _ = context.repository_to_show();
     let (stdout, stderr, abandon) = open_output();
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Text::new(stdout, context.quiet)), Box::new(stderr)];
     let report = Report::new(sinks, config.filter_tags()?);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::Utc;
 
 use super::session::run_id;
-use super::{Context, Exit};
+use super::{Context, Exit, recover};
 use crate::cli::Load;
 use crate::error::{Error, Kind};
 use crate::event::Counts;
@@ -23,6 +23,7 @@ const READ_SIZE: usize = 256 * 1024;
 pub(super) fn load(context: &Context, args: &Load) -> Result<Exit, Error> {
     let streams = args.streams.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
     let repository = context.repository_or_init(args.force_init)?;
+    recover::all(&repository)?;
     let out: Box<dyn Sink> = if args.subunit {
         Box::new(Packets::new(Stdout::open()))
     } else {

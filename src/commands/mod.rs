@@ -8,10 +8,12 @@ mod concurrency;
 mod failing;
 mod help;
 mod init;
+mod instances;
 mod last;
 mod list_tests;
 mod load;
 mod quickstart;
+mod recover;
 mod run;
 mod scripts;
 mod session;
@@ -77,6 +79,7 @@ pub fn perform(cli: Cli) -> Result<Exit, Error> {
         Verb::Failing(args) => failing::failing(&context, &args),
         Verb::Help(args) => help::help(args.command.as_deref()),
         Verb::Init(_) => init::init(&context),
+        Verb::Instances(args) => instances::instances(&context, &args),
         Verb::Last(args) => last::last(&context, &args),
         Verb::ListTests(args) => list_tests::list_tests(&context, &args),
         Verb::Load(args) => load::load(&context, &args),
@@ -101,6 +104,13 @@ impl Context {
 
     fn repository(&self) -> Result<Repository, RepositoryError> {
         Repository::open(&self.here)
+    }
+
+    /// Open the repository for a command that shows what is in it: with the results of runs that were cut short.
+    fn repository_to_show(&self) -> Result<Repository, RepositoryError> {
+        let repository = self.repository()?;
+        recover::results_and_warning(&repository);
+        Ok(repository)
     }
 
     /// Open the repository, or make it where that was asked for and there is none.

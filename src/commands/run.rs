@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::analyze::analyze;
-use super::concurrency;
+use super::recover::{self, Reach};
 use super::session::{Abandon, Opening, execute, open_output, run_id};
-use super::{Context, Exit};
+use super::{Context, Exit, concurrency};
 use crate::cli::Run;
 use crate::config::{Commands, Config, NoTests, Schedule, Settings};
 use crate::error::Error;
@@ -25,6 +25,7 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let options = args.settings.said();
     Settings::default().apply(&options)?;
     let repository = context.repository_or_init(args.force_init)?;
+    recover::results(&repository);
     let known = known_ids(&repository, args)?;
     let config = context.config()?;
     let commands = Commands::from_config(&config)?;
@@ -35,6 +36,9 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let journal_dir = repository.journal();
     execute(async {
         let mut signals = Signals::catch().map_err(Error::failure)?;
+        if let Err(interrupt) = recover::clean_up(&repository, Reach::DUE, &mut signals).await {
+            return Ok(Exit::Signalled(interrupt.number()));
+        }
         let decided =
             if args.parallel { concurrency::decide(args.concurrency, &config, &mut signals).await? } else { Ok(1) };
         let concurrency = match decided {
@@ -207,8 +211,9 @@ impl Selection<'_> {
         }
         let suite = Suite::new(ids, self.groups.as_ref())?;
         let queue = match self.settings.schedule {
-            _ if self.concurrency == 1 => Queue::fixed(vec![suite.tests().collect()]),
+            Schedule::Dynamic if self.concurrency == 1 => Queue::whole(suite.grouped(suite.tests())),
             Schedule::Dynamic => Queue::by_group(suite.grouped(suite.tests())),
+            Schedule::Static if self.concurrency == 1 => Queue::fixed(vec![suite.tests().collect()]),
             Schedule::Static => {
                 let times = self.repository.times(suite.ids())?;
                 Queue::fixed(partition(&suite, self.concurrency, &times))

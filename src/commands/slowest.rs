@@ -11,7 +11,7 @@ use crate::test_id::TestId;
 const SHOWN: usize = 10;
 
 pub(super) fn slowest(context: &Context, args: &Slowest) -> Result<Exit, Error> {
-    let repository = context.repository()?;
+    let repository = context.repository_to_show()?;
     let mut ids = Vec::new();
     for event in repository.run(repository.latest_id()?)? {
         let event = event.map_err(Error::failure)?;

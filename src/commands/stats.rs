@@ -4,5 +4,5 @@ use super::{Context, Exit, print};
 use crate::error::Error;
 
 pub(super) fn stats(context: &Context) -> Result<Exit, Error> {
-    print(&format!("runs={}\n", context.repository()?.count()?))
+    print(&format!("runs={}\n", context.repository_to_show()?.count()?))
 }

@@ -141,8 +141,7 @@ impl Session {
         for test in self.failed_on.get(id).into_iter().flatten() {
             let filter = test.filter();
             let filter = shell_words::quote(&filter);
-            let reuse = shell_words::quote(&format!("--reuse={id}")).into_owned();
-            text += &format!("\n  to run {test} again there: regatta run {reuse} --keep=always {filter}");
+            text += &format!("\n  to run {test} again there: regatta run --reuse={word} --keep=always {filter}");
         }
         text + &format!("\n  to give it back: regatta instances dispose {word}")
     }

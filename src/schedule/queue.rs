@@ -14,6 +14,8 @@ pub struct Queue {
     /// Batches that are as they are, or groups that batches are made of.
     new: VecDeque<Vec<TestNumber>>,
     is_fixed: bool,
+    /// All groups are one batch.
+    is_whole: bool,
     again: VecDeque<Again>,
 }
 
@@ -43,13 +45,19 @@ impl Queue {
     #[must_use]
     pub fn fixed(batches: Vec<Vec<TestNumber>>) -> Self {
         let new = batches.into_iter().filter(|batch| !batch.is_empty()).collect();
-        Self { new, is_fixed: true, again: VecDeque::new() }
+        Self { new, is_fixed: true, ..Self::default() }
     }
 
     /// Groups that are handed out in batches, in this order.
     #[must_use]
     pub fn by_group(groups: Vec<Vec<TestNumber>>) -> Self {
-        Self { new: groups.into(), is_fixed: false, again: VecDeque::new() }
+        Self { new: groups.into(), ..Self::default() }
+    }
+
+    /// Groups that are handed out together, where there is but one who asks.
+    #[must_use]
+    pub fn whole(groups: Vec<Vec<TestNumber>>) -> Self {
+        Self { new: groups.into(), is_whole: true, ..Self::default() }
     }
 
     /// Whether its batches were decided before.
@@ -113,7 +121,7 @@ impl Queue {
     /// A batch of half of what is a fair share of the rest, beginning with this group.
     fn cut(&mut self, first: Vec<TestNumber>, hands: usize) -> Vec<TestNumber> {
         let left = first.len() + self.new.iter().map(Vec::len).sum::<usize>();
-        let share = left.div_ceil(2 * hands.max(1));
+        let share = if self.is_whole { left } else { left.div_ceil(2 * hands.max(1)) };
         let mut batch = first;
         while let Some(group) = self.new.front()
             && batch.len() + group.len() <= share

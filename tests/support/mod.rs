@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod journals;
 pub(crate) mod run;
 pub(crate) mod streams;
 
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use run::Run;
 
@@ -201,6 +202,21 @@ impl Fifo {
             BufReader::with_capacity(1, file).read_line(&mut line).map(|_| line)
         });
         line.recv_timeout(LIMIT).expect("nobody wrote into the FIFO").unwrap().trim_end().to_owned()
+    }
+}
+
+/// Wait until a process is in this state (`T` is stopped), as the third field of its `stat` has it.
+#[track_caller]
+pub(crate) fn until_state(pid: u32, state: char) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        if stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "process {pid} is not in state {state}: {stat}");
+        // Nothing tells of a process that stops but to its parent.
+        thread::yield_now();
     }
 }
 

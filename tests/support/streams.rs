@@ -43,6 +43,18 @@ pub(crate) fn shown(stream: &[u8]) -> Vec<String> {
     lines
 }
 
+/// The packets alone.
+pub(crate) fn events(stream: &[u8]) -> Vec<TestEvent> {
+    let (mut scanner, mut items) = (Scanner::new(), Vec::new());
+    scanner.feed(stream, &mut items);
+    scanner.finish(&mut items);
+    let packets = items.into_iter().filter_map(|item| match item {
+        Item::Packet { event, .. } => Some(event),
+        Item::Text(_) | Item::Damaged { .. } => None,
+    });
+    packets.collect()
+}
+
 fn flush(text: &mut Vec<u8>, lines: &mut Vec<String>) {
     if !text.is_empty() {
         lines.push(format!("text {:?}", String::from_utf8_lossy(&std::mem::take(text))));

@@ -328,8 +328,7 @@ impl Supervisor {
 
     /// Where nothing comes of anything, end it: three times for each instance, and then no more.
     fn count_fruitless(&mut self) {
-        let instances = if self.rules.provisions { self.alive().max(1) } else { self.rules.concurrency };
-        if self.ledger.fruitless >= 3 * instances && self.stop.is_none() && !self.ledger.is_empty() {
+        if self.ledger.fruitless >= 3 * self.rules.concurrency && self.stop.is_none() && !self.ledger.is_empty() {
             self.stop_run(Stop::Fruitless(self.ledger.fruitless, 0));
         }
     }
