@@ -227,14 +227,24 @@ def not_killed_before_its_next_use(seen, sample):
     seen.chaos_calls = "\n".join(calls) + "\n"
 
 
-TAME = [a_failure_is_a_success, a_pass_is_a_failure, a_skip_is_a_success, a_test_is_missing, a_test_is_there_twice,
-        a_test_that_there_is_not, a_returncode_for_nothing, a_parser_error_for_nothing, a_run_that_cannot_be_read, no_run, two_runs,
-        a_test_was_never_handed_out, handed_out_again, an_exit_status_of_0, an_exit_status_of_3, died_of_a_signal_that_was_not_sent,
-        an_instance_is_left, a_port_is_left, a_process_is_left, a_journal_is_left, a_file_is_left, left_after_recovery, recovery_failed,
-        used_after_disposal, interrupted_and_failing_forgot, interrupted_and_a_result_made_up, failing_has_too_many, failing_has_too_few,
-        the_verdict_on_stdout, lost_too_early, ended_for_no_reason]
-WILD = [a_killer_is_a_success, a_killer_is_missing, a_pass_is_a_failure]
-DROPPED = [not_killed_before_its_next_use]
+# Each change, and what has to be said of it.
+TAME = [
+    (a_failure_is_a_success, "FALSE PASS"), (a_pass_is_a_failure, "stored as ['fail']"), (a_skip_is_a_success, "FALSE PASS"),
+    (a_test_is_missing, "stored as nothing"), (a_test_is_there_twice, "has 2 verdicts"),
+    (a_test_that_there_is_not, "there is no such test"), (a_returncode_for_nothing, "no worker ended badly"),
+    (a_parser_error_for_nothing, "no packet was damaged"), (a_run_that_cannot_be_read, "cannot be read"), (no_run, "no run was stored"),
+    (two_runs, "2 runs were stored"), (a_test_was_never_handed_out, "never handed out"),
+    (handed_out_again, "handed out again though it had passed"), (an_exit_status_of_0, "exit status 0, not [1]"),
+    (an_exit_status_of_3, "exit status 3, not [1]"), (died_of_a_signal_that_was_not_sent, "died of signal 2"),
+    (an_instance_is_left, "left behind: instance"), (a_port_is_left, "left behind: port"), (a_process_is_left, "left behind: process"),
+    (a_journal_is_left, "left behind: journal"), (a_file_is_left, "temporary files"), (left_after_recovery, "after a further run"),
+    (recovery_failed, "had to recover"), (used_after_disposal, "had been disposed of"),
+    (interrupted_and_failing_forgot, "too few"), (interrupted_and_a_result_made_up, "which no runner said"),
+    (failing_has_too_many, "too many"), (failing_has_too_few, "too few"), (the_verdict_on_stdout, "the verdict on stdout"),
+    (lost_too_early, "no runner's result came"), (ended_for_no_reason, "ended for no reason"),
+]
+WILD = [(a_killer_is_a_success, "FALSE PASS"), (a_killer_is_missing, "stored as nothing"), (a_pass_is_a_failure, "stored as ['fail']")]
+DROPPED = [(not_killed_before_its_next_use, "no kill came between")]
 KINDS = TAME + WILD + DROPPED
 
 
@@ -253,9 +263,10 @@ def unnoticed(regatta):
         if sample.complaints:
             found.append("the sample %s (seed %d) itself: %s" % (prepare.__name__, sample.plan.seed, "; ".join(sample.complaints)))
             continue
-        for kind in kinds:
+        for change, words in kinds:
             seen = copy.deepcopy(sample.seen)
-            kind(seen, sample)
-            if not check.check(sample.plan, seen, None):
-                found.append(kind.__name__)
+            change(seen, sample)
+            complaints = check.check(sample.plan, seen, None)
+            if not any(words in complaint for complaint in complaints):
+                found.append("%s: %s" % (change.__name__, complaints or "no complaint"))
     return found
