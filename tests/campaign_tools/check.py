@@ -1,6 +1,7 @@
 """What is wrong with a run. Every complaint is a line; none is as it should be."""
 
 import io
+import json
 import signal
 
 from . import play, streams
@@ -9,6 +10,10 @@ from .plan import PASSING
 
 # Tests that stand for something else than a test.
 RETURNCODE, PARSER = "process-returncode", "subunit.parser"
+
+# What the record calls the statuses of a stored run.
+RECORDED = {"passed": "success", "skipped": "skip", "expected-failure": "xfail", "unexpected-success": "uxsuccess", "failed": "fail",
+            "crashed": "fail", "lost": "fail", "timed-out": "fail", "not-run": "fail", "unfinished": "fail"}
 
 
 def check(plan, seen, directory):
@@ -33,6 +38,7 @@ class Check:
         if self.find_run():
             self.verdicts()
             self.special_tests()
+            self.record()
         self.exit_status()
         self.leftovers()
         self.instances()
@@ -61,6 +67,7 @@ class Check:
             self.say("the stored run cannot be read: %s", error)
             return False
         self.outcomes = [(test, status) for test, status, _ in outcomes]
+        self.number = new[0]
         return True
 
     def statuses(self, test):
@@ -139,12 +146,48 @@ class Check:
             self.say("%s is stored %d times, and no worker ended badly", RETURNCODE, codes)
         elif codes and not self.is_interrupted and not self.plan.serial:
             done = [batch for batch in bad if not batch.missing or not batch.is_certain()]
-            lost = [test for test in model.handed_out() if not model.history(test).finals]
+            lost = [test for test in model.handed_out() if model.history(test).ends_lost]
             if not done and not lost:
                 self.say("%s is stored %d times; every bad end lost tests, and each got a status elsewhere", RETURNCODE, codes)
         torn = [batch for batch in model.batches if batch.delivered.torn or batch.delivered.garbled is not None]
         if parsers and not torn and not self.is_interrupted:
             self.say("%s is stored %d times, and no packet was damaged", PARSER, parsers)
+
+    # --- the record
+
+    def record(self):
+        """regatta's own account of the run: the same batches, the same verdicts."""
+        data = self.seen.records.get(self.number, b"")
+        if not data:
+            self.say("the stored run %d has no record", self.number)
+            return
+        try:
+            rows = [json.loads(line) for line in data.splitlines()]
+        except ValueError as error:
+            if not self.is_killed:
+                self.say("the record cannot be read: %s", error)
+            return
+        verdicts = [(row["id"], row["verdict"], row.get("flaky", False)) for row in rows if row["record"] == "test"]
+        ours = sorted((test, RECORDED.get(verdict, verdict)) for test, verdict, _ in verdicts)
+        if ours != sorted(self.outcomes) and not self.is_interrupted:
+            different = set(ours) ^ set(self.outcomes)
+            self.say("the record has other outcomes than the stored run: %s", sorted(different)[:4] or "not as many")
+        if self.is_interrupted or self.plan.serial:
+            return
+        told = sorted([row.get("instance"), *row["tests"]] for row in rows if row["record"] == "worker")
+        handed = sorted([batch.instance, *batch.tests] for batch in self.model.batches)
+        if told != handed:
+            self.say("the record has %d batches, and %d were handed out; the first that differs: %s", len(told), len(handed),
+                     next((pair for pair in zip(told, handed) if pair[0] != pair[1]), "one more"))
+        for test, verdict, flaky in verdicts:
+            history = self.model.history(test)
+            if not history.batches or not history.is_certain:
+                continue
+            is_flaky = "fail" in history.finals[:-1] and history.finals[-1] != "fail"
+            if flaky != is_flaky:
+                self.say("%r is %sflaky in the record; %s came", test, "" if flaky else "not ", history.finals)
+            if verdict == "failed" and "fail" not in history.finals:
+                self.say("%r is called failed in the record, which no runner said", test)
 
     # --- the end
 

@@ -106,11 +106,13 @@ class History:
         self.skips = 0          # how many runners ended well without a word of it
         self.is_certain = True
         self.after_pass = False
+        self.ends_lost = False  # whether the last attempt, perhaps another try of what had failed, gave no result
         for batch in batches:
             found = batch.delivered.finals.get(test)
             if self.finals and self.finals[-1] != "fail":
                 self.after_pass = True
             self.is_certain &= batch.is_certain()
+            self.ends_lost = not found
             if found:
                 self.finals.append(found[-1])
             elif test not in batch.missing:

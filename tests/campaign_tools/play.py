@@ -99,6 +99,7 @@ class Play:
             self.recover()
         seen.journal = self.journal()
         seen.stored = {n: self.read("project/.testrepository/%d" % n) for n in self.runs() if n not in seen.first}
+        seen.records = {n: self.read("project/.testrepository/regatta/%d.jsonl" % n) for n in seen.stored}
         seen.failing = self.failing()
         seen.temporary = os.listdir(self.path("tmp")) if seen.exit != -signal.SIGKILL else []
         return seen

@@ -213,6 +213,27 @@ def ended_for_no_reason(seen, sample):
     seen.runner_log = "\n".join(lines) + "\n"
 
 
+def a_record_of_another_batch(seen, sample):
+    run = sample.run()
+    lines = seen.records[run].decode().splitlines()
+    at = next(n for n, line in enumerate(lines) if '"record":"worker"' in line)
+    seen.records[run] = "\n".join(lines[:at] + lines[at + 1:]).encode()
+
+
+def a_record_of_another_verdict(seen, sample):
+    run = sample.run()
+    seen.records[run] = seen.records[run].replace(b'"verdict":"skipped"', b'"verdict":"passed"', 1)
+
+
+def a_record_of_something_flaky(seen, sample):
+    run = sample.run()
+    seen.records[run] = seen.records[run].replace(b'"verdict":"passed"', b'"verdict":"passed","flaky":true', 1)
+
+
+def no_record(seen, sample):
+    seen.records = {}
+
+
 def a_killer_is_a_success(seen, sample):
     record(seen, sample.run(), sample.test("killer"), "failure", "successful")
 
@@ -242,6 +263,8 @@ TAME = [
     (interrupted_and_failing_forgot, "too few"), (interrupted_and_a_result_made_up, "which no runner said"),
     (failing_has_too_many, "too many"), (failing_has_too_few, "too few"), (the_verdict_on_stdout, "the verdict on stdout"),
     (lost_too_early, "no runner's result came"), (ended_for_no_reason, "ended for no reason"),
+    (a_record_of_another_batch, "the record has"), (a_record_of_another_verdict, "the record has other outcomes"),
+    (a_record_of_something_flaky, "is flaky in the record"), (no_record, "has no record"),
 ]
 WILD = [(a_killer_is_a_success, "FALSE PASS"), (a_killer_is_missing, "stored as nothing"), (a_pass_is_a_failure, "stored as ['fail']")]
 DROPPED = [(not_killed_before_its_next_use, "no kill came between")]
