@@ -4,7 +4,7 @@ import io
 import json
 import signal
 
-from . import play, streams
+from . import play, runner, streams
 from .model import Model
 from .plan import PASSING
 
@@ -38,6 +38,7 @@ class Check:
         if self.find_run():
             self.verdicts()
             self.special_tests()
+            self.attachments()
             self.record()
         self.exit_status()
         self.leftovers()
@@ -54,9 +55,9 @@ class Check:
     def find_run(self):
         """Sets `outcomes`: the run that was stored, or recovered."""
         seen = self.seen
-        new = seen.recovered if self.is_killed and not seen.new and seen.recovery else seen.new
+        new = seen.new + [n for n in seen.recovered if n not in seen.new]
         if len(new) > 1:
-            self.say("%d runs were stored: %s", len(new), new)
+            self.say("%d runs were stored: %s, %s of them later", len(new), new, seen.recovered)
         if not new:
             if not self.is_interrupted and seen.exit in (0, 1):
                 self.say("no run was stored, and the exit status is %d", seen.exit)
@@ -67,6 +68,7 @@ class Check:
             self.say("the stored run cannot be read: %s", error)
             return False
         self.outcomes = [(test, status) for test, status, _ in outcomes]
+        self.files = {test: files for test, _, files in outcomes}
         self.number = new[0]
         return True
 
@@ -153,6 +155,19 @@ class Check:
         if parsers and not torn and not self.is_interrupted:
             self.say("%s is stored %d times, and no packet was damaged", PARSER, parsers)
 
+    def attachments(self):
+        """What was attached to tests that ran once is stored as it was."""
+        for test, files in self.files.items():
+            history = self.model.history(test)
+            if len(history.batches) != 1 or not history.finals or not history.is_certain or self.is_interrupted:
+                continue
+            number = history.batches[0].tests.index(test)
+            sizes = self.plan.tests[test][2]
+            sent = [("log%d" % n, runner.content(size, number + n)) for n, size in enumerate(sizes) if size]
+            if [pair for pair in files if pair[0] != "traceback"] != sent:
+                self.say("%r has other attachments than were sent: %s, not %s", test, [(name, len(data)) for name, data in files],
+                         [(name, len(data)) for name, data in sent])
+
     # --- the record
 
     def record(self):
@@ -218,7 +233,8 @@ class Check:
 
     def leftovers(self):
         seen, model = self.seen, self.model
-        excused = self.is_killed or model.planted("dispose-fails", "dispose-half")
+        # The third signal gives up.
+        excused = self.is_killed or len(seen.signalled) > 2 or model.planted("dispose-fails", "dispose-half")
         if seen.left and not excused:
             self.say("left behind: %s", "; ".join(seen.left))
         if seen.recovery:

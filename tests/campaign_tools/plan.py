@@ -97,12 +97,14 @@ class Plan:
     def make_signals(self, r, signals):
         drawn = r.random()
         names = ["INT"] if drawn < 0.08 else ["TERM"] if drawn < 0.14 else ["TERM", "INT"] if drawn < 0.17 else \
-            ["HUP"] if drawn < 0.18 else ["KILL"] if drawn < 0.28 else []
+            ["HUP"] if drawn < 0.18 else ["KILL"] if drawn < 0.28 else ["INT"] * 3 if drawn < 0.3 else []
         self.signals = names if signals is None or (names and names[0] in signals) else []
         # The moment: a file of the run has so many lines, or some time has gone.
         self.moment = r.choice([("runner.log", r.randint(1, 40)), ("runner.log", r.randint(1, 8)), ("batches", r.randint(1, 5)),
                                 ("chaos/calls", r.randint(1, 12)), ("chaos/log", r.randint(1, 3)), (None, r.uniform(0, 0.5))])
         self.between = r.uniform(0, 0.1)
+        # Whoever recovers what was left may be killed as well.
+        self.kill_recovery = r.uniform(0, 0.15) if r.random() < 0.3 else None
 
     def make_history(self, r):
         """What failed in the run before, and is perhaps not there any more."""

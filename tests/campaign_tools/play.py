@@ -94,11 +94,11 @@ class Play:
         seen.failing_then = self.failing()
         seen.new = [n for n in self.runs() if n not in seen.first]
         self.read_logs()
-        seen.recovery = None
+        seen.recovery, seen.recovered = None, []
         if seen.exit == -signal.SIGKILL or seen.left:
             self.recover()
         seen.journal = self.journal()
-        seen.stored = {n: self.read("project/.testrepository/%d" % n) for n in self.runs() if n not in seen.first}
+        seen.stored = {n: self.stored(n) for n in self.runs() if n not in seen.first}
         seen.records = {n: self.read("project/.testrepository/regatta/%d.jsonl" % n) for n in seen.stored}
         seen.failing = self.failing()
         seen.temporary = os.listdir(self.path("tmp")) if seen.exit != -signal.SIGKILL else []
@@ -169,13 +169,24 @@ class Play:
         """A run without chaos, of nothing, in which what is left has to go."""
         self.write("chaos/off", b"")
         self.write("project/nothing", b"")
-        seen = self.seen
-        before = self.runs()
-        done = self.call("run", "--parallel", "--partial", "--load-list", "nothing")
+        seen, before = self.seen, self.runs()
+        words = ("run", "--parallel", "--partial", "--load-list", "nothing")
+        if self.plan.kill_recovery is not None:
+            process = subprocess.Popen([self.regatta, *words], cwd=self.project, env=self.environment(), stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                process.wait(self.plan.kill_recovery)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        done = self.call(*words)
         seen.recovery = (done.returncode, done.stdout.decode("utf8", "replace"), done.stderr.decode("utf8", "replace"))
-        # The run that was cut off comes before the empty one.
-        seen.recovered = [n for n in self.runs() if n not in before][:-1]
+        # The runs of nothing have no outcome.
+        seen.recovered = [n for n in self.runs() if n not in before and b"\ntest: " in b"\n" + self.stored(n)]
         seen.left_after = self.left_behind(wait=1)
+
+    def stored(self, number):
+        return self.read("project/.testrepository/%d" % number)
 
     # --- what is left
 
