@@ -274,6 +274,7 @@ impl Reading for Ignored {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Within;
 
     fn words(chunks: &[&[u8]]) -> Vec<String> {
         let mut words = Words::default();
@@ -304,7 +305,7 @@ mod tests {
             ..Default::default()
         };
         for event in [event("a", Status::Exists), event("b", Status::Success), event("a", Status::Exists)] {
-            listing.item(Item::Packet { event, inside_damage: false });
+            listing.item(Item::Packet { event, within: Within::Nothing });
         }
         assert_eq!(listing.ids, ["a", "a"].map(TestId::from));
         assert_eq!(listing.text(), "Discovering...\n");
