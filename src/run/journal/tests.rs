@@ -318,6 +318,16 @@ fn a_lease_is_renewed_and_lasts_as_long_as_instances_are_kept() {
 }
 
 #[test]
+fn instances_may_be_kept_for_ever() {
+    let folder = Folder::new();
+    let mut journal = folder.journal("r1");
+    journal.instance("i1", 0).unwrap();
+    journal.kept(&ids(&["i1"]), Stamp::MAX_UTC).unwrap();
+    journal.close().unwrap();
+    assert_eq!(folder.state("r1").instances["i1"].standing, Standing::Kept(Stamp::MAX_UTC));
+}
+
+#[test]
 fn the_environment_is_only_what_has_to_do_with_regatta() {
     assert!(environment().keys().all(|name| name.starts_with("REGATTA_") && !OWN.contains(&name.as_str())));
 }
