@@ -33,6 +33,7 @@ use super::journal::log::{self, Log};
 use super::journal::record::Record;
 use super::journal::{Header, JournalError, Standing, State};
 use super::machine;
+use super::reading::printed_ids;
 
 /// Where the regatta of a journal ran, seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +171,7 @@ impl Abandoned {
             if let Ok(Some(mut file)) = files::open(&self.dir.join(&output.file)) {
                 let _ = file.read_to_end(&mut bytes);
             }
-            let ids = words(&bytes).into_iter().filter(|id| !output.told.contains(id)).collect();
+            let ids = printed_ids(&bytes).into_iter().filter(|id| !output.told.contains(id)).collect();
             (*n, ids)
         })
         .collect()
@@ -191,13 +192,6 @@ impl Abandoned {
         let is_over = state.is_closed && state.instances.is_empty() && state.provisions.is_empty();
         if is_over && state.callouts.is_empty() { self.log.remove(&self.dir, &self.header.run) } else { Ok(()) }
     }
-}
-
-/// The words of what provision printed: its ids, as they are taken while it runs.
-fn words(bytes: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let is_space = |c: char| matches!(c, '\t'..='\r' | ' ');
-    text.split(is_space).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
