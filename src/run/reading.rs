@@ -215,6 +215,14 @@ impl Words {
     }
 }
 
+/// The ids in what provision printed, all of it.
+pub(super) fn printed_ids(bytes: &[u8]) -> Vec<String> {
+    let mut words = Words::default();
+    words.buffer.extend_from_slice(bytes);
+    words.ended();
+    words.ids
+}
+
 impl Intake for Words {
     fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
