@@ -15,7 +15,7 @@ use bytestring::ByteString;
 
 use crate::event::{Ending, FileChunk, Loss, RunEvent, Stamp, Status, TestEvent, WorkerId};
 use crate::test_id::TestId;
-use crate::wire::{Damage, Item};
+use crate::wire::{Damage, Item, Within};
 
 /// testr's name for the failure of a runner that ended badly.
 pub const PROCESS_RETURNCODE: &str = "process-returncode";
@@ -144,7 +144,7 @@ impl Merge {
     pub fn item(&mut self, worker: WorkerId, item: Item, now: Stamp, clock: Duration, out: &mut Vec<RunEvent>) {
         let Some(stream) = self.workers.get_mut(&worker) else { return };
         match item {
-            Item::Packet { event, inside_damage } if stream.is_foreign(&event, inside_damage) => {
+            Item::Packet { event, within } if stream.is_foreign(&event, within) => {
                 out.extend(event.packet.map(|bytes| RunEvent::Text { worker, bytes, at: now }));
             }
             Item::Packet { event, .. } => {
@@ -234,10 +234,11 @@ impl Merge {
 impl Stream {
     /// Whether it may come from an attachment, which can hold a whole stream: the tests in it are not ours. Where a
     /// damaged packet was said to end cannot be trusted, so from there on only what was handed out is believed.
-    fn is_foreign(&self, event: &TestEvent, inside_damage: bool) -> bool {
+    fn is_foreign(&self, event: &TestEvent, within: Within) -> bool {
         match (&self.owed, &event.id) {
-            (Some(owed), Some(id)) => (inside_damage || self.is_damaged) && !owed.contains_key(&**id),
-            _ => inside_damage,
+            (Some(owed), Some(id)) => (within != Within::Nothing || self.is_damaged) && !owed.contains_key(&**id),
+            // Where the runner decides, nobody knows its tests, and what was never a packet must hide none.
+            _ => within == Within::Damage,
         }
     }
 
@@ -354,7 +355,7 @@ mod tests {
 
     fn packet(id: &str, status: Status) -> Item {
         let event = TestEvent { id: Some(id.into()), status: Some(status), ..TestEvent::default() };
-        Item::Packet { event, inside_damage: false }
+        Item::Packet { event, within: Within::Nothing }
     }
 
     /// Feed one worker that was handed `tests` (`-` is a serial run) and then closed; a line for each event.
@@ -505,7 +506,7 @@ mod tests {
         let inside = |id: &str| {
             let Item::Packet { mut event, .. } = packet(id, Status::Success) else { unreachable!() };
             event.packet = Some("packet".into());
-            Item::Packet { event, inside_damage: true }
+            Item::Packet { event, within: Within::Damage }
         };
         check("a", vec![inside("a"), inside("x")], false, &["a success worker-3 3", "text 6"]);
         check("-", vec![inside("a")], false, &["text 6"]);
