@@ -80,7 +80,8 @@ impl Supervisor {
             return false;
         }
         if self.calls.contains_key(&Call::Provision) {
-            return !self.provision.replaces && !(self.rules.settings.ids_streamed && self.idle().next().is_some());
+            let may_begin = self.rules.settings.ids_streamed && self.idle().next().is_some();
+            return !(self.provision.replaces || may_begin);
         }
         let missing = wanted.saturating_sub(self.slots.len());
         let dead = self.slots.iter().filter(|slot| slot.doom.is_some()).count();
