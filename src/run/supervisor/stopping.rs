@@ -10,6 +10,11 @@ impl Stop {
 }
 
 impl Supervisor {
+    /// Whether nothing is to be made any more, nor asked whether it could be used.
+    pub(super) fn starts_nothing(&self) -> bool {
+        self.signals > 0 || self.goal == Goal::Close || (self.goal == Goal::Run && self.stop.is_some())
+    }
+
     pub(super) fn signal(&mut self) {
         self.signals = self.signals.saturating_add(1);
         match self.signals {
@@ -46,7 +51,7 @@ impl Supervisor {
         if why.ends_workers() {
             self.end_calls(|call| matches!(call, Call::Worker(_) | Call::Provision | Call::Upkeep(Upkeep::Ready, _)));
         } else if !had.is_empty() {
-            self.ledger.last_loss = had.last().map(|(_, worker)| *worker);
+            self.ledger.last_loss = self.ledger.last_bad_end(&had).or(self.ledger.last_loss);
             self.ledger.failures += had.len() as u64;
             self.actions.push(Action::GiveUp(had));
         }
