@@ -77,6 +77,7 @@
 //! | after it a limit of the run is none | dynamic max_duration=1 1 instance, a | signal; woken | w0 gets a on i0; TERM w0; KILL w0 |
 //! | the second signal | dynamic +kill +collect 1 instance, a b | signal; signal; w0: a~ signal 9; close; kill i0: exit 0; dispose 0: exit 0 | w0 gets a on i0; TERM w0; KILL w0; a unknown, stopped: Signal; kill i0; dispose i0; done |
 //! | the third signal | dynamic 1 instance, a b | signal; signal; w0: a~ signal 9; close; signal | w0 gets a on i0; TERM w0; KILL w0; a unknown, stopped: Signal; dispose i0; abandoned(["i0"]) |
+//! | with all that is left | dynamic instance_release=early 2 instances, a b | w0: a. exit 0; dispose 0: exit 1; signal; signal; signal; close | w0 gets a on i0, w1 gets b on i1; dispose i0; i0 is left; TERM w1; KILL w1; abandoned(["i0", "i1"]); done |
 //! | a signal while a replacement is made | dynamic 1 instance, a | w0: exit 255; signal; provision: i1 signal 15; dispose 0: exit 0; close; dispose 1: exit 0 | w0 gets a on i0; a again, i0 is dead, dispose i0, provision 1; TERM provision, stopped: Signal; -; -; dispose i1; done |
 
 use std::collections::{BTreeMap, BTreeSet};

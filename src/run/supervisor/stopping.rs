@@ -1,5 +1,6 @@
 //! Ends before the end: signals, and limits of the whole run.  (pure)
 
+use super::slots::{Slot, State};
 use super::{Action, Call, Goal, Outcome, Stop, Supervisor, Upkeep};
 
 impl Stop {
@@ -25,11 +26,13 @@ impl Supervisor {
             // The way out stays open: what disposes of instances is not touched.
             2 => self.kill_calls(|call| !matches!(call, Call::Dispose(_))),
             _ => {
-                let left = self.slots.iter().filter(|slot| !slot.is_over()).map(|slot| slot.instance.id.clone());
-                let left = left.collect();
+                // Also those that were to be disposed of before, in vain.
+                let is_left = |slot: &&Slot| !matches!(slot.state, State::Gone | State::Kept);
+                let left = self.slots.iter().filter(is_left).map(|slot| slot.instance.id.clone()).collect();
                 // Whatever still ends is nobody's any more.
                 self.slots.clear();
                 self.calls.clear();
+                self.failed_disposal = None;
                 self.done(Outcome::Abandoned(left));
             }
         }

@@ -8,7 +8,7 @@
 //! `REGATTA_TEST_STEPS` says how many steps to try in all (default 200000), `REGATTA_TEST_SEED` where to begin.
 
 use proptest::collection::vec;
-use proptest::prelude::any;
+use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use super::super::*;
@@ -204,15 +204,18 @@ impl<'g> World<'g> {
 /// The numbers that a history is made of: settings and habits, tests, and what happens.
 type Numbers = (Vec<u32>, Vec<(u32, u32)>, Vec<u32>);
 
+fn numbers() -> impl Strategy<Value = Numbers> {
+    (vec(any::<u32>(), NUMBERS), vec(any::<(u32, u32)>(), 0..40), vec(any::<u32>(), 0..1500))
+}
+
 /// Play the history of a seed, and if it breaks a rule, tell the simplest that does. Gives the number of steps.
 fn history(seed: u64) -> u64 {
     let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let numbers = (vec(any::<u32>(), NUMBERS), vec(any::<(u32, u32)>(), 0..30), vec(any::<u32>(), 0..600));
     let steps = std::cell::Cell::new(0);
-    let played = runner.run(&numbers, |(numbers, tests, tape): Numbers| {
+    let played = runner.run(&numbers(), |(numbers, tests, tape): Numbers| {
         let given = Given::new(&numbers, &tests);
         let mut world = World::new(&given, &tape, false);
         let held = world.play();

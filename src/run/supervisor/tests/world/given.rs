@@ -178,7 +178,7 @@ impl Habits {
             draw.pick(&[0, 0, 20, 60]),
             draw.pick(&[0, 0, 5, 25]),
         ];
-        let signals = draw.pick(&[0, 0, 0, 1, 1, 2, 3]);
+        let signals = draw.pick(&[0, 0, 0, 1, 1, 2, 3, 3]);
         let (mut at, mut times) = (0, Vec::new());
         for _ in 0..3 {
             at += draw.below(draw_range(times.len())) as u64;
@@ -193,7 +193,7 @@ impl Habits {
 
 /// The first signal comes anywhere, the others soon after.
 fn draw_range(before: usize) -> usize {
-    if before == 0 { 150 } else { 25 }
+    if before == 0 { 70 } else { 12 }
 }
 
 fn settings(draw: &mut Tape<'_>) -> Settings {

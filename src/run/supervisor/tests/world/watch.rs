@@ -48,10 +48,12 @@ pub(super) struct Watch<'g> {
     was_stopping: bool,
     /// How the call ended that this step is about.
     ending: Option<(Call, Ending)>,
-    /// How many instances were asked for in place of others.
-    replaced: usize,
+    /// How many instances were asked for in place of others, at least, and at most.
+    replaced: (usize, usize),
     /// What provision was asked for, and how many instances there were then.
-    asked: Option<(usize, usize)>,
+    asked: (usize, usize),
+    /// Provision once gave less than it was asked for.
+    came_short: bool,
 }
 
 impl<'g> Watch<'g> {
@@ -71,8 +73,9 @@ impl<'g> Watch<'g> {
             signal_met: Vec::new(),
             was_stopping: false,
             ending: None,
-            replaced: 0,
-            asked: None,
+            replaced: (0, 0),
+            asked: (0, 0),
+            came_short: false,
         }
     }
 
@@ -93,14 +96,17 @@ impl<'g> Watch<'g> {
             Input::Close => self.goal = Some(Goal::Close),
             Input::Heard(worker, heard) => self.heard(*worker, *heard),
             Input::WorkerEnded(worker, ending, account) => self.worker_ended(*worker, ending, account)?,
-            Input::Ended(call, ending) => self.ended(*call, ending),
+            Input::Ended(call, ending) => self.ended(*call, ending)?,
             Input::Signal => {
                 self.signals += 1;
                 self.signal_met.extend(self.calls.keys());
             }
             Input::Tick => {}
         }
-        self.look_for_stop();
+        // A worker that ended is judged first.
+        if !matches!(input, Input::WorkerEnded(..)) {
+            self.look_for_stop();
+        }
         Ok(())
     }
 
@@ -146,6 +152,7 @@ impl<'g> Watch<'g> {
         self.look_for_stop();
         self.check_tests()?;
         self.check_places()?;
+        self.check_idle()?;
         self.check_time(wake)?;
         let is_stalled = self.goal.is_some() && self.calls.is_empty() && wake.is_none();
         holds!(!is_stalled, "nothing runs, and nobody will look again");
@@ -188,16 +195,24 @@ impl<'g> Watch<'g> {
         holds!(count > 0, "no instance is asked for");
         holds!(self.given.rules.provisions, "instances are asked for where there are none");
         let rules = &self.given.rules;
+        if self.places.iter().any(Place::is_dead) {
+            self.replaced.1 += count;
+        }
         // What is missing to the concurrency is no replacement.
         if self.places.len() + count > rules.concurrency {
-            self.replaced += count;
+            self.replaced.0 += count;
             let limit = rules.settings.replace_limit.unwrap_or(rules.concurrency);
-            holds!(self.replaced <= limit, "{} instances were replaced", self.replaced);
+            holds!(self.replaced.0 <= limit, "{} instances were replaced", self.replaced.0);
             let alive = self.places.iter().filter(|place| place.is_alive()).count();
             holds!(alive + count <= rules.concurrency, "{count} more than {alive} living instances are asked for");
         }
-        self.asked = Some((count, self.places.len()));
+        self.asked = (count, self.places.len());
         Ok(())
+    }
+
+    /// How many workers run.
+    fn workers(&self) -> usize {
+        self.calls.keys().filter(|call| matches!(call, Call::Worker(_))).count()
     }
 
     /// A call is told to end.
@@ -218,8 +233,10 @@ impl<'g> Watch<'g> {
         Ok(())
     }
 
-    fn ended(&mut self, call: Call, ending: &Ending) {
-        let Some(_) = self.calls.remove(&call) else { return };
+    fn ended(&mut self, call: Call, ending: &Ending) -> Held {
+        if self.leaves(call, ending)?.is_none() {
+            return Ok(());
+        }
         self.ending = Some((call, ending.clone()));
         match call {
             Call::Provision => self.provisioned(ending),
@@ -228,6 +245,7 @@ impl<'g> Watch<'g> {
             Call::Dispose(number) => self.disposed(number, ending),
             Call::Worker(_) => {}
         }
+        Ok(())
     }
 
     fn done(&mut self, outcome: &Outcome) -> Held {
@@ -244,12 +262,12 @@ impl<'g> Watch<'g> {
                 self.nothing_runs()
             }
             (Goal::List | Goal::Run, Outcome::ProvisionedNothing { asked, have }) => {
-                let is_told = self.asked == Some((*asked, *have)) && *have == self.places.len();
+                let is_told = self.asked == (*asked, *have) && *have == self.places.len();
                 holds!(ending(Call::Provision).is_some_and(Ending::is_success) && is_told, "it is not so");
                 self.nothing_runs()
             }
             (Goal::List | Goal::Run, Outcome::NoInstances(_)) => {
-                holds!(!self.places.iter().any(Place::is_alive), "there is an instance");
+                self.no_instance()?;
                 self.nothing_runs()
             }
             (Goal::List | Goal::Run, Outcome::Interrupted) => {
@@ -270,7 +288,16 @@ impl<'g> Watch<'g> {
         }
     }
 
-    /// Neither listing nor worker outlives its goal, nor what may print ids after a signal.
+    /// No instance is left, and none can be had.
+    fn no_instance(&self) -> Held {
+        let rules = &self.given.rules;
+        holds!(!self.places.iter().any(Place::is_alive), "there is an instance");
+        let limit = rules.settings.replace_limit.unwrap_or(rules.concurrency);
+        holds!(self.replaced.1 >= limit || self.came_short, "{} of {limit} instances were replaced", self.replaced.1);
+        Ok(())
+    }
+
+    /// Neither listing nor worker outlives its goal.
     fn nothing_runs(&self) -> Held {
         let runs = self.calls.keys().find(|call| matches!(call, Call::Worker(_) | Call::Listing));
         holds!(runs.is_none(), "{runs:?} still runs");
@@ -281,7 +308,7 @@ impl<'g> Watch<'g> {
     fn abandoned(&mut self, outcome: &Outcome) -> Held {
         let Outcome::Abandoned(left) = outcome else { return Ok(()) };
         holds!(self.signals >= 3, "there were {} signals", self.signals);
-        let here: Vec<&String> = self.places.iter().filter(|place| !place.is_over()).map(|place| &place.id).collect();
+        let here: Vec<&String> = self.places.iter().filter(|place| place.is_left()).map(|place| &place.id).collect();
         holds!(left.iter().eq(here), "others are left behind");
         self.places.clear();
         self.calls.clear();

@@ -55,9 +55,30 @@ impl Place {
         matches!(self.life, Life::Gone | Life::Kept | Life::Left)
     }
 
+    /// Whether somebody else has to dispose of it when regatta gives up.
+    pub(super) fn is_left(&self) -> bool {
+        !matches!(self.life, Life::Gone | Life::Kept)
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.is_dead
+    }
+
     /// Whether it can run tests, now or later.
     pub(super) fn is_alive(&self) -> bool {
         self.life == Life::Here && !self.is_dead && !self.is_leaving
+    }
+}
+
+impl Place {
+    /// Whether it is to be kept at the end.
+    fn is_wanted(&self, keep: Keep) -> bool {
+        !self.is_dead && (keep == Keep::Always || (keep == Keep::Failed && self.has_failures))
+    }
+
+    /// Whether it takes a worker at once.
+    fn is_idle(&self) -> bool {
+        self.is_alive() && self.on.is_none() && self.counts && self.is_ready
     }
 }
 
@@ -98,6 +119,7 @@ impl Watch<'_> {
     }
 
     pub(super) fn provisioned(&mut self, ending: &Ending) {
+        self.came_short |= !ending.is_success() || self.places.len() < self.asked.0 + self.asked.1;
         for place in self.places.iter_mut().filter(|place| !place.counts) {
             place.counts = true;
             // It goes back as it came, and nobody is told more of it.
@@ -144,8 +166,7 @@ impl Watch<'_> {
                 holds!(is_time, "{id} is collected from and does not leave");
             }
             Call::Upkeep(Upkeep::Keep, _) => {
-                let is_wanted = keep == Keep::Always || (keep == Keep::Failed && place.has_failures);
-                holds!(is_wanted && !place.is_dead && !is_in_run, "{id} is not to be kept");
+                holds!(place.is_wanted(keep) && !is_in_run, "{id} is not to be kept");
             }
             Call::Upkeep(..) => {}
             Call::Listing | Call::Worker(_) => {
@@ -161,7 +182,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn living(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn living(&self) -> impl Iterator<Item = usize> {
         self.places.iter().enumerate().filter(|(_, place)| place.is_alive()).map(|(at, _)| at)
     }
 
@@ -254,8 +275,7 @@ impl Watch<'_> {
     pub(super) fn keep(&mut self, instance: &Instance) -> Held {
         let (offers, keep) = (self.offers(Upkeep::Keep), self.given.rules.settings.keep);
         let place = &mut self.places[instance.index];
-        let is_wanted = keep == Keep::Always || (keep == Keep::Failed && place.has_failures);
-        let is_right = is_wanted && !place.is_dead && place.must_be_kept == offers;
+        let is_right = place.is_wanted(keep) && place.must_be_kept == offers;
         holds!(is_right && place.life == Life::Here && place.on.is_none(), "{} is not to be kept", place.id);
         (place.life, place.must_be_kept) = (Life::Kept, false);
         Ok(())
@@ -269,6 +289,7 @@ impl Watch<'_> {
         holds!(!ids.is_empty() && ids.is_sorted(), "{ids:?} are not in order");
         let (kills, fetches) = (self.offers(Upkeep::Kill), self.offers(Upkeep::Collect) && self.signals < 2);
         let may_leave = self.may_leave();
+        let mut is_last = false;
         for id in ids {
             let here = |place: &&mut Place| place.id == *id && !place.is_over();
             let Some(place) = self.places.iter_mut().find(here) else { return Err(format!("there is no {id}")) };
@@ -282,7 +303,12 @@ impl Watch<'_> {
                 "{id} is disposed of too early"
             );
             place.life = Life::Leaving(number);
+            is_last |= self.goal == Some(Goal::Close) && !place.is_dead && !place.is_leaving;
         }
+        let keep = self.given.rules.settings.keep;
+        let stays = |place: &&Place| place.life == Life::Here && !place.is_wanted(keep);
+        let stays = self.places.iter().find(stays).filter(|_| is_last);
+        holds!(stays.is_none(), "{stays:?} is not disposed of with the others");
         Ok(())
     }
 
@@ -306,8 +332,7 @@ impl Watch<'_> {
         let keep = self.given.rules.settings.keep;
         for place in &self.places {
             holds!(place.is_over(), "{} is still there: {place:?}", place.id);
-            let is_wanted = keep == Keep::Always || (keep == Keep::Failed && place.has_failures);
-            let must_be_kept = is_wanted && !place.is_dead && !place.cannot_be_kept;
+            let must_be_kept = place.is_wanted(keep) && !place.cannot_be_kept;
             holds!(!must_be_kept || place.life == Life::Kept, "{} was to be kept", place.id);
         }
         let mut left: Vec<&String> =
@@ -316,6 +341,20 @@ impl Watch<'_> {
         holds!(told.is_some() == self.a_disposal_failed, "a disposal that failed is to be told, and no other");
         holds!(told.is_none_or(|told| told.iter().eq(left)), "others are left behind");
         self.a_disposal_failed = false;
+        Ok(())
+    }
+
+    /// Nobody idles while there is work that nobody has had.
+    pub(super) fn check_idle(&self) -> Held {
+        let is_making = self.calls.contains_key(&Call::Provision);
+        let rules = &self.given.rules;
+        let is_running = self.goal == Some(Goal::Run) && self.signals == 0 && self.tests.stopped.is_none();
+        let has_hands = self.workers() < rules.concurrency;
+        if is_running && has_hands && self.tests.has_new() && (!is_making || rules.settings.ids_streamed) {
+            holds!(rules.provisions, "a process could run, and does not");
+            let idle = self.places.iter().find(|place| place.is_idle());
+            holds!(idle.is_none(), "{idle:?} idles");
+        }
         Ok(())
     }
 

@@ -21,11 +21,22 @@ pub(super) struct Tests {
     /// The worker that ended in this step, and is to be settled.
     left: Option<Left>,
     /// The workers that ended badly.
-    bad_ends: BTreeSet<WorkerId>,
+    bad_ends: BTreeMap<WorkerId, BadEnd>,
     /// Those of which testr's failure was told.
     returncodes: BTreeSet<WorkerId>,
     /// Tests were lost for good by a bad end.
     owes_returncode: bool,
+    /// How many workers in a row gave nothing, and the most so far.
+    fruitless: usize,
+    most_fruitless: usize,
+}
+
+/// How a worker ended badly.
+#[derive(Debug)]
+struct BadEnd {
+    at: (Option<usize>, i32),
+    /// All its tests have a status; these failed.
+    failed: Option<Vec<TestNumber>>,
 }
 
 /// The run was stopped.
@@ -51,6 +62,8 @@ struct Test {
     was_in_progress: bool,
     /// A runner has ended well without a word of it.
     was_skipped: bool,
+    /// Where it came to grief last, and is to go no more while there is another place.
+    avoid: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +116,11 @@ impl Tests {
         self.stopped = Some(Stopped { ends_workers, waiting });
     }
 
+    /// Whether there is a test that no worker has had.
+    pub(super) fn has_new(&self) -> bool {
+        self.tests.iter().any(|test| !test.was_out) || (self.round == Some(Round::Serial) && self.workers == 0)
+    }
+
     /// Whether no test waits to be handed out; the last run of all.
     pub(super) fn nothing_waits(&self) -> bool {
         let waits = |test: &Test| test.worker.is_none() && test.verdict.is_none();
@@ -114,7 +132,7 @@ impl Watch<'_> {
     pub(super) fn handed_out(&mut self, worker: WorkerId, batch: &Batch) -> Held {
         holds!(worker == WorkerId(self.tests.workers), "{worker:?} is not the next worker");
         self.tests.workers += 1;
-        let workers = self.calls.keys().filter(|call| matches!(call, Call::Worker(_))).count();
+        let workers = self.workers();
         holds!(workers <= self.given.rules.concurrency, "{workers} workers run at once");
         let round = self.tests.round.expect("there is a run");
         holds!(batch.is_none() == (round == Round::Serial), "{worker:?} is handed {batch:?}");
@@ -131,6 +149,7 @@ impl Watch<'_> {
             let split = going.batch.iter().flat_map(|batch| batch.iter()).find(|test| groups.contains(&group(test)));
             holds!(split.is_none(), "the group of test {split:?} is split over two workers");
         }
+        self.check_place(worker, tests)?;
         for number in tests.iter() {
             let test = &mut self.tests.tests[*number as usize];
             holds!(test.worker.is_none(), "test {number} is handed out twice at once");
@@ -142,8 +161,17 @@ impl Watch<'_> {
         Ok(())
     }
 
+    /// What came to grief goes elsewhere, if there is another place.
+    fn check_place(&self, worker: WorkerId, tests: &[TestNumber]) -> Held {
+        let place = self.calls.get(&Call::Worker(worker)).and_then(|going| going.place);
+        let is_avoided = place.is_some() && tests.iter().all(|test| self.tests.tests[*test as usize].avoid == place);
+        let others = self.living().filter(|other| Some(*other) != place).count();
+        holds!(!is_avoided || others == 0, "{tests:?} go where they were lost, and there are {others} other places");
+        Ok(())
+    }
+
     pub(super) fn worker_ended(&mut self, worker: WorkerId, ending: &Ending, account: &Account) -> Held {
-        let Some(going) = self.calls.remove(&Call::Worker(worker)) else { return Ok(()) };
+        let Some(going) = self.leaves(Call::Worker(worker), ending)? else { return Ok(()) };
         if let Some(place) = going.place {
             self.left(place, ending, account, going.is_told());
         }
@@ -153,7 +181,7 @@ impl Watch<'_> {
             let is_missing = account.missing.iter().any(|(missing, _)| missing == number);
             if account.failed.contains(number) {
                 test.failed += 1;
-                test.verdict = Some(Verdict::Failed);
+                (test.verdict, test.avoid) = (Some(Verdict::Failed), going.place);
             } else if !is_missing {
                 test.verdict = Some(Verdict::Passed);
             }
@@ -162,10 +190,12 @@ impl Watch<'_> {
         let is_bad = !account.missing.is_empty() && !self.was_stopping && (!ending.is_success() || in_progress);
         let is_clean = ending.is_success() && !in_progress;
         if !ending.is_success() {
-            self.tests.bad_ends.insert(worker);
+            let is_whole = account.missing.is_empty() && !self.was_stopping;
+            let failed = is_whole.then(|| account.failed.clone());
+            self.tests.bad_ends.insert(worker, BadEnd { at: (going.place, ending.returncode()), failed });
         }
         if is_bad {
-            self.blame(ending, account);
+            self.blame(going.place, ending, account);
         }
         self.tests.left = Some(Left {
             worker,
@@ -179,17 +209,21 @@ impl Watch<'_> {
     }
 
     /// Who is to blame, or may be, for the end of a runner.
-    fn blame(&mut self, ending: &Ending, account: &Account) {
+    fn blame(&mut self, place: Option<usize>, ending: &Ending, account: &Account) {
         let groups: BTreeSet<u32> = account.missing.iter().map(|(test, _)| self.given.suite.group(*test)).collect();
         let nothing_begun = account.missing.iter().all(|(_, begun)| begun.is_none());
         let has_progress = account.missing.len() < account.handed_out;
         let is_alone = nothing_begun && !has_progress && groups.len() == 1;
         let limit = self.given.rules.settings.test_timeout.filter(|_| is_for_test(ending));
+        let oldest = account.missing.iter().filter_map(|(_, begun)| *begun).min();
         for (number, begun) in &account.missing {
             let test = &mut self.tests.tests[*number as usize];
             let is_late = limit.is_none_or(|limit| begun.is_some_and(|begun| begun + limit <= self.now));
-            test.suspected += u32::from(begun.is_some() || is_alone);
-            test.charged += u32::from((begun.is_some() && is_late) || is_alone);
+            test.suspected += u32::from((begun.is_some() && (is_late || *begun == oldest)) || is_alone);
+            let is_charged = (begun.is_some() && is_late) || is_alone;
+            test.charged += u32::from(is_charged);
+            // Of several groups with nothing begun, it may be any.
+            test.avoid = place.filter(|_| is_charged || (nothing_begun && !has_progress));
             test.was_in_progress |= begun.is_some();
         }
     }
@@ -212,7 +246,24 @@ impl Watch<'_> {
         if let (true, Some(place)) = (is_convicted, left.place) {
             self.exonerate(place);
         }
+        self.count_fruitless(&left, fates)?;
         self.look_for_stop();
+        Ok(())
+    }
+
+    /// A run in which nothing comes of anything ends.
+    fn count_fruitless(&mut self, left: &Left, fates: &[(TestNumber, Fate)]) -> Held {
+        let has_progress = left.account.missing.len() < left.account.handed_out;
+        let is_concluded = fates.iter().any(|(_, fate)| matches!(fate, Fate::Fails(_) | Fate::NotRun));
+        if has_progress || is_concluded || left.is_clean {
+            self.tests.fruitless = 0;
+        } else if left.is_bad {
+            self.tests.fruitless += 1;
+        }
+        let count = self.tests.fruitless;
+        self.tests.most_fruitless = self.tests.most_fruitless.max(count);
+        let most = 3 * self.places.len().max(self.given.rules.concurrency);
+        holds!(count <= most, "{count} workers in a row gave nothing");
         Ok(())
     }
 
@@ -225,6 +276,9 @@ impl Watch<'_> {
         holds!(is_unknown == self.was_stopping, "{fate:?}, and regatta stopped it: {}", self.was_stopping);
         let was_skipped = test.was_skipped;
         test.was_skipped |= left.is_clean;
+        if left.is_clean {
+            test.avoid = left.place;
+        }
         match fate {
             Fate::Unknown => return Ok(()),
             Fate::Again if left.is_clean => {
@@ -266,7 +320,7 @@ impl Watch<'_> {
             let waits = test.worker.is_none() && test.verdict.is_none() && test.was_out;
             holds!(waits, "test {number} is given up and does not wait");
             test.verdict = Some(Verdict::Lost(Loss::Lost));
-            self.tests.owes_returncode |= self.tests.bad_ends.contains(worker) && tests.len() == 1;
+            self.tests.owes_returncode |= self.tests.bad_ends.contains_key(worker) && tests.len() == 1;
         }
         if self.tests.stopped.is_none() {
             self.tests.stop(false);
@@ -275,7 +329,7 @@ impl Watch<'_> {
     }
 
     pub(super) fn returncode(&mut self, worker: WorkerId) -> Held {
-        holds!(self.tests.bad_ends.contains(&worker), "{worker:?} did not end badly");
+        holds!(self.tests.bad_ends.contains_key(&worker), "{worker:?} did not end badly");
         holds!(self.tests.returncodes.insert(worker), "{worker:?} fails twice");
         Ok(())
     }
@@ -302,14 +356,16 @@ impl Watch<'_> {
             Some(Stop::Duration(count)) => {
                 !signals && tests.run_until.is_some_and(|until| until <= self.now) && has_waiting(count - serial)
             }
-            Some(Stop::Fruitless(_, count)) => !signals && *count == unrun,
+            Some(Stop::Fruitless(batches, count)) => {
+                !signals && *count == unrun && *batches >= 3 && *batches <= tests.most_fruitless
+            }
             Some(Stop::NoInstances(_, count)) => {
-                !signals && *count == unrun && !self.places.iter().any(Place::is_alive)
+                self.no_instance()?;
+                !signals && *count == unrun
             }
         };
         holds!(is_right, "the run is not over as {stop:?}: {stopped:?}, {unrun} were not run");
-        let is_owed = tests.owes_returncode && tests.returncodes.is_empty();
-        holds!(!is_owed, "tests were lost, and no runner has failed for it");
+        self.check_returncodes()?;
         for (number, test) in tests.tests.iter().enumerate() {
             holds!(test.worker.is_none(), "test {number} is still out");
             match stop {
@@ -329,6 +385,31 @@ impl Watch<'_> {
         if self.given.habits.is_honest && stop.is_none() {
             self.check_truth()?;
         }
+        Ok(())
+    }
+
+    /// testr's failure `process-returncode` is told of the workers that it is owed to, and of no others.
+    fn check_returncodes(&self) -> Held {
+        let tests = &self.tests;
+        let is_fixed = self.given.is_fixed(tests.round.expect("there is a run"));
+        let is_flaky = |test: &TestNumber| tests.tests[*test as usize].verdict == Some(Verdict::Passed);
+        let mut for_losses = 0;
+        for (worker, end) in &tests.bad_ends {
+            let is_told = tests.returncodes.contains(worker);
+            let Some(failed) = &end.failed else {
+                for_losses += usize::from(is_told);
+                continue;
+            };
+            // It may have said no more than that tests failed, which passed then.
+            let is_owed = tests.retries == 0 || failed.is_empty() || !failed.iter().all(is_flaky);
+            let same = tests.bad_ends.iter().filter(|(_, other)| other.at == end.at && other.failed.is_some());
+            let told = same.filter(|(worker, _)| tests.returncodes.contains(worker)).count();
+            holds!(is_owed || !is_told, "{worker:?} fails for tests that passed");
+            let is_right = !is_owed || if is_fixed { is_told } else { told == 1 };
+            holds!(is_right, "{worker:?} ended badly, and {told} of its like have failed for it");
+        }
+        holds!(for_losses <= 1, "{for_losses} workers fail for lost tests");
+        holds!(for_losses == 1 || !tests.owes_returncode, "tests were lost, and no worker has failed for it");
         Ok(())
     }
 

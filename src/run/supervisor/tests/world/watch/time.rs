@@ -18,11 +18,23 @@ pub(super) struct Going {
     /// When it was told to end.
     pub(super) term: Option<Duration>,
     pub(super) is_killed: bool,
+    /// Whether it was told so for a limit; nothing where it may be either.
+    is_over: Option<bool>,
 }
 
 impl Going {
     pub(super) fn new(place: Option<usize>, until: Option<Duration>, now: Duration) -> Self {
-        Self { place, until, heard: now, oldest: None, failures: 0, batch: None, term: None, is_killed: false }
+        Self {
+            place,
+            until,
+            heard: now,
+            oldest: None,
+            failures: 0,
+            batch: None,
+            term: None,
+            is_killed: false,
+            is_over: Some(false),
+        }
     }
 
     pub(super) fn is_told(&self) -> bool {
@@ -79,7 +91,15 @@ impl Watch<'_> {
         }
     }
 
-    pub(super) fn check_time(&self, wake: Option<Duration>) -> Held {
+    /// A call ends, and it is said whether that is for a limit.
+    pub(super) fn leaves(&mut self, call: Call, ending: &Ending) -> Result<Option<Going>, String> {
+        let Some(going) = self.calls.remove(&call) else { return Ok(None) };
+        let is_over = ending.limit.is_some();
+        holds!(going.is_over.is_none_or(|over| over == is_over), "{call:?} was ended for a limit: {is_over}");
+        Ok(Some(going))
+    }
+
+    pub(super) fn check_time(&mut self, wake: Option<Duration>) -> Held {
         self.check_limits(wake)?;
         self.check_causes()?;
         self.check_ends()?;
@@ -111,16 +131,20 @@ impl Watch<'_> {
     }
 
     /// Nothing is ended without a cause.
-    fn check_causes(&self) -> Held {
+    fn check_causes(&mut self) -> Held {
         let settings = &self.given.rules.settings;
         for (call, force) in &self.ended_now {
-            let Some(going) = self.calls.get(call) else { continue };
+            let is_to_end = self.is_to_end(*call);
+            let Some(going) = self.calls.get_mut(call) else { continue };
             let is_late = going.deadline(*call, settings).is_some_and(|at| at <= self.now);
             let has_grace_passed = going.term.is_some_and(|term| term + settings.grace <= self.now);
             let has_cause = match force {
                 Force::Kill => has_grace_passed || (self.signals >= 2 && !matches!(call, Call::Dispose(_))),
-                _ => is_late || self.is_to_end(*call),
+                _ => is_late || is_to_end,
             };
+            if *force == Force::Term {
+                going.is_over = (is_late != is_to_end).then_some(is_late);
+            }
             holds!(has_cause, "{call:?} is told {force:?} without a cause");
         }
         Ok(())
