@@ -3,13 +3,14 @@
 A rule looks at one command: `theirs` and `ours` are what testr and regatta did (see sides.Side.observe), `want` and
 `got` the same made canonical, to be changed in place. It gives None when it has nothing to say, "level" when it made
 `want` and `got` alike in what it is about, and "end" when the histories part here: what regatta did instead has been
-checked by the rule, and nothing later can be compared.
+checked by the rule, and nothing later can be compared. With "adopt" it has been checked too, and testr goes on with what
+regatta stored.
 """
 
 import ast
 import re
 
-from . import decode
+from . import account, decode
 from .canon import settled
 
 
@@ -234,8 +235,16 @@ def begun_and_exists(c):
     return "end" if more and more <= c.project.began_and_exists and not set(ours) - set(theirs) else None
 
 
+def lost_go_out_again(c):
+    if not account.has_losses(c.project, c.step, c.ours) or {c.theirs["exit"], c.ours["exit"]} - {0, 1}:
+        return None
+    return "adopt" if account.judge(c.canon, c.project, c.step, c.theirs, c.ours) == [] else None
+
+
 # Name, why, what looks at a command. The words come first, so that rows which differ in nothing else are alike.
 RULES = [
+    ("lost tests go out again", "tests that a runner left without a status by a bad end go out again; with testr those in progress fail, and those "
+     "that never began are silently missing", lost_go_out_again),
     ("words of subunit.parser", "what is wrong with a damaged packet is said in regatta's words", words_of_the_parser),
     ("empty listing", "a listing without any test is an error (exit 3, nothing stored); testr says PASSED", empty_listing),
     ("unfinished test's time", "a test that never ended took no known time; testr records 0.0 for it", unfinished_time),
@@ -256,7 +265,7 @@ RULES = [
 
 
 def apply(canon, step, theirs, ours, want, got):
-    """The names of the rules that had something to say, and whether the history ends here."""
+    """The names of the rules that had something to say, and "end" or "adopt" if one of them said so."""
     case, used, end = Case(canon, step, theirs, ours, want, got), [], False
     if want == got:
         return used, end
@@ -264,7 +273,7 @@ def apply(canon, step, theirs, ours, want, got):
         said = look(case)
         if said:
             used.append(name)
-            if said == "end":
-                return used, True
+            if said in ("end", "adopt"):
+                return used, said
     return used, end
 
