@@ -230,13 +230,18 @@ def split(step, calls, names):
     """The calls of each stored run."""
     if len(names) == 1:
         return {names[0]: calls}
-    if not step.has("--isolated") or not names:
+    if not step.has("--isolated", "--until-failure") or not names:
         return None
-    runs = []
+    runs, over, charged = [], set(), collections.Counter()
     for call in calls:
-        if not runs or runs[-1][-1].ids != call.ids:
+        # A test that is over is run again by the next run only.
+        if not runs or over & set(call.ids) or step.has("--isolated") and runs[-1][-1].ids != call.ids:
             runs.append([])
+            over.clear()
+            charged.clear()
         runs[-1].append(call)
+        charged.update(call.open)
+        over |= {id for id in call.ids if id not in call.missing or not call.is_bad or charged[id] == LOST_LIMIT}
     return dict(zip(names, runs)) if len(runs) == len(names) else None
 
 
@@ -316,7 +321,7 @@ def schedule(canon, project, step, theirs, ours):
 
 def told(canon, project, step, seen, last_step, last):
     """Whether what was said on stdout is what testr says of the stored run, and the exit status is its verdict."""
-    if step.has("--isolated"):
+    if step.has("--isolated", "--until-failure", "--analyze-isolation"):
         return []
     faults, canon.unordered = [], True
     theirs = canon.aspects(last_step, last)["stdout"]

@@ -83,8 +83,43 @@ def no_instance_left(c):
         return None
     ran = [r for r in c.ours["log"] if r["k"] == "suite"]
     made = {i for r in c.ours["log"] for i in r.get("made", ())}
-    ok = nothing_left_behind(c) and all(r["instance"] in made for r in ran)
-    return "end" if ok else None
+    if not nothing_left_behind(c) or not all(r["instance"] in made for r in ran):
+        return None
+    if not account.is_accounted(c.step, c.ours) or c.ours["exit"] not in (0, 1):
+        return "end"
+    checked = account.check(c.project, c.step, c.ours)
+    return "end" if checked is None else None if checked[0] else "adopt"
+
+
+def one_instance_and_no_disposal(c):
+    if not (c.project.instances and c.step.parallel and c.step.has("--failing", "--load-list")) or c.theirs["exit"] != 3 or c.ours["exit"] != 3:
+        return None
+    told = "Disposing of instances failed" in c.theirs["err"] and "instance_dispose failed" in c.ours["err"]
+    asked = [[r["args"] for r in seen["log"] if r["k"] == "provision"][:1] for seen in (c.theirs, c.ours)]
+    if not told or asked[0] != [["1"]] or asked[1] in ([], [["1"]]):
+        return None
+    checked = account.check(c.project, c.step, c.ours)
+    return "end" if checked and not checked[0] else None
+
+
+def all_together(c):
+    tried = re.findall(r"(?m)^regatta: (.*): trying all (\d+) tests before it$", c.ours["err"])
+    theirs, ours = (account.calls(c.project, seen) for seen in (c.theirs, c.ours))
+    if len(tried) != 1 or not c.step.has("--analyze-isolation") or len(ours) != len(theirs) + 1:
+        return None
+    victim, before = tried[0]
+    last, new = ours[-1], max((n for n in c.ours["files"] if n.isdigit()), key=int)
+    if [call.ids for call in theirs] != [call.ids for call in ours[:-1]] or last.ids[-1:] != [victim] or len(last.ids) != int(before) + 1:
+        return None
+    rows = decode.stored(c.ours["files"][new])
+    runs = {name: rows for name, rows in c.got["runs"].items() if name != new}
+    fails = any(row[:2] == [victim, "fail"] for row in decode.stored(c.ours["files"]["failing"]))
+    words = "several of the %s tests before it, together" % before if fails else "unknown - no conflicts"
+    # What is shown ends with the table, of three lines.
+    shown = [[text for _, text in side["stdout"]] for side in (c.want, c.got)]
+    same = c.want["runs"] == runs and shown[0][:-3] == shown[1][:len(shown[0]) - 3] and c.want["exit"] == c.got["exit"]
+    right = [one[-1] for one in shown] == ["%s  %s" % (victim, text) for text in ("unknown - no conflicts", words)]
+    return "adopt" if same and right and not account.Run([last], rows, c.step, False).check() and nothing_left_behind(c) else None
 
 
 def provisions_for_known_ids(c):
@@ -251,6 +286,9 @@ RULES = [
     ("slowest of zeros", "testr's slowest stops with 'math domain error' when no time is above 0", slowest_zero),
     ("no instance left", "testr never gives an instance back after a run, nor makes enough for ids that it knows already, and stops "
      "with 'pop from an empty set'", no_instance_left),
+    ("no instance left, nor disposed of", "the same where instance_dispose fails too, of which alone testr speaks", one_instance_and_no_disposal),
+    ("all of them together", "where no half of the tests before a failing one makes it fail, --analyze-isolation tries all of them once more",
+     all_together),
     ("instances for known ids", "with ids that it knows already testr makes one instance, whatever the concurrency; regatta makes as many as asked for",
      provisions_for_known_ids),
     ("order of unfinished tests", "tests that never ended are stored in the order in which they began; testr stores the last one first", order_of_unfinished),
