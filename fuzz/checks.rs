@@ -6,7 +6,7 @@ use regatta::config::{Commands, Config};
 use regatta::event::{Stamp, TestEvent};
 use regatta::template::{DISPOSE, Template, Value, Values};
 use regatta::wire::v1::Reader;
-use regatta::wire::{Item, Scanner, encode, forward};
+use regatta::wire::{Item, Scanner, Within, encode, forward};
 
 /// The scanner gives the same items however the bytes are cut, and what it calls a packet can be passed on.
 ///
@@ -54,7 +54,7 @@ fn check_event(event: &TestEvent) {
     encode(&mut encoded, &event);
     for bytes in [passed, encoded] {
         let items = scan(&bytes, bytes.len(), false);
-        let [Item::Packet { event: came, inside_damage: false }] = items.as_slice() else {
+        let [Item::Packet { event: came, within: Within::Nothing }] = items.as_slice() else {
             panic!("{items:?} is not the one packet")
         };
         assert_eq!(TestEvent { packet: None, ..came.clone() }, TestEvent { packet: None, ..event.clone() });

@@ -15,7 +15,7 @@ use bytestring::ByteString;
 
 use crate::event::{Ending, FileChunk, Loss, RunEvent, Stamp, Status, TestEvent, WorkerId};
 use crate::test_id::TestId;
-use crate::wire::{Damage, Item};
+use crate::wire::{Damage, Item, Within};
 
 /// testr's name for the failure of a runner that ended badly.
 pub const PROCESS_RETURNCODE: &str = "process-returncode";
@@ -56,6 +56,8 @@ struct Stream {
     failed: Vec<u32>,
     failures: u64,
     has_spoken: bool,
+    /// A packet was damaged.
+    is_damaged: bool,
 }
 
 type Key = (ByteString, Option<ByteString>);
@@ -133,6 +135,7 @@ impl Merge {
             failed: Vec::new(),
             failures: 0,
             has_spoken: false,
+            is_damaged: false,
         };
         self.workers.insert(worker, stream);
     }
@@ -141,8 +144,7 @@ impl Merge {
     pub fn item(&mut self, worker: WorkerId, item: Item, now: Stamp, clock: Duration, out: &mut Vec<RunEvent>) {
         let Some(stream) = self.workers.get_mut(&worker) else { return };
         match item {
-            Item::Packet { event, inside_damage } if inside_damage && !stream.was_handed_out(&event) => {
-                // An attachment can hold a whole stream, and the tests in it are not ours.
+            Item::Packet { event, within } if stream.is_foreign(&event, within) => {
                 out.extend(event.packet.map(|bytes| RunEvent::Text { worker, bytes, at: now }));
             }
             Item::Packet { event, .. } => {
@@ -151,6 +153,7 @@ impl Merge {
             }
             Item::Damaged { bytes, why } => {
                 // It stands for no test's result: what was in it may be just what is missing.
+                stream.is_damaged = true;
                 let finals = stream.finals;
                 out.extend(damage(bytes, &why).map(|event| stream.pass(event, now, clock)));
                 stream.finals = finals;
@@ -229,9 +232,14 @@ impl Merge {
 }
 
 impl Stream {
-    fn was_handed_out(&self, event: &TestEvent) -> bool {
-        let (Some(owed), Some(id)) = (&self.owed, &event.id) else { return false };
-        owed.contains_key(&**id)
+    /// Whether it may come from an attachment, which can hold a whole stream: the tests in it are not ours. Where a
+    /// damaged packet was said to end cannot be trusted, so from there on only what was handed out is believed.
+    fn is_foreign(&self, event: &TestEvent, within: Within) -> bool {
+        match (&self.owed, &event.id) {
+            (Some(owed), Some(id)) => (within != Within::Nothing || self.is_damaged) && !owed.contains_key(&**id),
+            // Where the runner decides, nobody knows its tests, and what was never a packet must hide none.
+            _ => within == Within::Damage,
+        }
     }
 
     fn pass(&mut self, mut event: TestEvent, now: Stamp, clock: Duration) -> RunEvent {
@@ -347,7 +355,7 @@ mod tests {
 
     fn packet(id: &str, status: Status) -> Item {
         let event = TestEvent { id: Some(id.into()), status: Some(status), ..TestEvent::default() };
-        Item::Packet { event, inside_damage: false }
+        Item::Packet { event, within: Within::Nothing }
     }
 
     /// Feed one worker that was handed `tests` (`-` is a serial run) and then closed; a line for each event.
@@ -498,9 +506,21 @@ mod tests {
         let inside = |id: &str| {
             let Item::Packet { mut event, .. } = packet(id, Status::Success) else { unreachable!() };
             event.packet = Some("packet".into());
-            Item::Packet { event, inside_damage: true }
+            Item::Packet { event, within: Within::Damage }
         };
         check("a", vec![inside("a"), inside("x")], false, &["a success worker-3 3", "text 6"]);
         check("-", vec![inside("a")], false, &["text 6"]);
+    }
+
+    #[test]
+    fn behind_a_damaged_packet_only_what_was_handed_out_is_believed() {
+        let damaged = || Item::Damaged { bytes: "x".into(), why: Damage::CutOff { got: 1 } };
+        let items = || vec![damaged(), packet("x", Status::Success), packet("a", Status::Success)];
+        for (handed, x) in [("a", 0), ("-", 1)] {
+            feed(&mut Merge::default(), WorkerId(3), handed, items(), |_, out| {
+                assert_eq!(lines(out).iter().filter(|line| line.starts_with("x success")).count(), x, "{handed}");
+                assert!(lines(out).contains(&"a success worker-3 3".to_owned()));
+            });
+        }
     }
 }

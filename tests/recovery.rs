@@ -179,7 +179,8 @@ fn a_regatta_that_is_killed_while_it_sees_to_it_is_followed_by_the_next() {
     first.signal("KILL");
     first.dies_of(9);
     sandbox.on("dispose", "");
-    sandbox.run("instances gc").exits(0).says(&[": ended a callout that still ran; disposed of i10 i8\n"]);
+    // The disposal that still runs is ended, unless regatta died before it could note its number.
+    sandbox.run("instances gc").exits(0).says(&["disposed of i10 i8\n"]);
     sandbox.logged(&["dispose i10 i8"; 2]);
     assert!(names(&sandbox).is_empty());
 }

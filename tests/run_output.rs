@@ -102,6 +102,34 @@ fn a_reader_who_has_gone_stops_nothing() {
     }
 }
 
+/// A runner that writes far more than a pipe takes, says so, and goes on when it is told to end.
+const MUCH: &str = "trap 'echo signalled >\"$BOX/ready\"' TERM\ncat \"$BOX/begin\"\n\
+    for i in 1 2 3 4 5; do cat \"$BOX/big\"; done\ncat \"$BOX/end\"\necho here >\"$BOX/ready\"\n\
+    while [ -e \"$BOX/gate\" ]; do read x <\"$BOX/gate\"; done\n";
+
+#[test]
+fn a_reader_who_has_stalled_is_given_up_at_the_second_signal() {
+    // Not read on stdout, or not on stderr.
+    for on_stderr in [false, true] {
+        let (sandbox, _gate) = two_parts();
+        let ready = Fifo::new(&sandbox, "ready");
+        let much = if on_stderr { MUCH.replace("\"$BOX/big\"", "\"$BOX/big\" >&2") } else { MUCH.to_owned() };
+        sandbox.on("suite", &much);
+        sandbox.write("big", attached("a", "log", vec![b'x'; 300_000]));
+        let (reader, writer) = pipe().unwrap();
+        let run = sandbox.run("run --subunit");
+        let run = if on_stderr { run.stderr(writer) } else { run.stdout(writer) }.spawn();
+        assert_eq!(ready.wait(), "here");
+        run.signal("TERM");
+        assert_eq!(ready.wait(), "signalled");
+        run.signal("TERM");
+        run.dies_of(15);
+        drop(reader);
+        assert_eq!(sandbox.log().last().unwrap(), "dispose i1");
+        assert_eq!(sandbox.failing(), ["a"], "stderr: {on_stderr}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_stdout_is_reported_and_stops_nothing() {

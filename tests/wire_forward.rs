@@ -7,7 +7,7 @@ mod wire_events;
 use bytes::Bytes;
 use proptest::prelude::*;
 use regatta::event::{FileChunk, Stamp, Status, TestEvent};
-use regatta::wire::{Item, MAX_PACKET, Scanner, encode, forward};
+use regatta::wire::{Item, MAX_PACKET, Scanner, Within, encode, forward};
 use wire_events::event;
 
 fn read(stream: &[u8]) -> Vec<TestEvent> {
@@ -15,7 +15,7 @@ fn read(stream: &[u8]) -> Vec<TestEvent> {
     scanner.feed(stream, &mut out);
     scanner.finish(&mut out);
     let events = out.into_iter().map(|item| match item {
-        Item::Packet { event, inside_damage: false } => event,
+        Item::Packet { event, within: Within::Nothing } => event,
         other => panic!("not a clean stream: {other:?}"),
     });
     events.collect()

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use regatta::event::{FileChunk, TestEvent};
-use regatta::wire::{Item, MAX_PACKET, Scanner, encode};
+use regatta::wire::{Item, MAX_PACKET, Scanner, Within, encode};
 use wire_events::event;
 
 /// An intact packet that has an id, `good`, and is a success.
@@ -23,8 +23,13 @@ fn hex(text: &str) -> Vec<u8> {
 /// What came out, in a line: `P:id`, `p:id` inside damage, `D5` damaged and its size, `T5` text and its size.
 fn shown(items: &[Item]) -> String {
     let words = joined(items.to_vec()).into_iter().map(|item| match item {
-        Item::Packet { event, inside_damage } => {
-            format!("{}:{}", if inside_damage { 'p' } else { 'P' }, event.id.unwrap_or_default())
+        Item::Packet { event, within } => {
+            let mark = match within {
+                Within::Nothing => 'P',
+                Within::Unfinished => 'u',
+                Within::Damage => 'p',
+            };
+            format!("{mark}:{}", event.id.unwrap_or_default())
         }
         Item::Damaged { bytes, .. } => format!("D{}", bytes.len()),
         Item::Text(bytes) => format!("T{}", bytes.len()),
@@ -306,7 +311,7 @@ proptest! {
         let mut bytes = Vec::new();
         encode(&mut bytes, &event);
         let event = TestEvent { packet: Some(bytes.clone().into()), ..event };
-        prop_assert_eq!(scan(&bytes), [Item::Packet { event, inside_damage: false }]);
+        prop_assert_eq!(scan(&bytes), [Item::Packet { event, within: Within::Nothing }]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::event::RunEvent;
 use crate::report::{Report, Stderr, Stdout};
 use crate::run::callouts::{Callouts, Surroundings};
 use crate::run::journal::{About, Journal};
-use crate::run::recovery::reusable;
+use crate::run::recovery::{Reusable, reusable};
 use crate::run::signals::Signals;
 use crate::run::test_command::TestCommand;
 use crate::run::{Session, Setup};
@@ -60,20 +60,15 @@ impl Opening<'_> {
     pub(super) fn session(self, signals: Signals, report: Report, abandon: Abandon) -> Result<Session, Error> {
         let program = std::env::current_exe().map_err(Error::failure)?;
         let about = About::new(self.run_id, &program, self.commands);
+        // Before there is a journal, which would be left behind.
+        let mut reuse = self.reusable(&about)?;
         let created = self.journal.map(|dir| Journal::create(dir, &about)).transpose();
         let (journal, trouble) = match created {
             Ok(journal) => (journal, None),
             Err(error) => (None, Some(error)),
         };
-        let mut reuse = Vec::new();
-        if let (Some(id), Some(dir), Some(_)) = (self.reuse, self.journal, &journal) {
-            reuse = reusable(dir, &about).map_err(Error::failure)?;
-            reuse.retain(|kept| id.is_empty() || kept.id == id);
-            if reuse.is_empty() && !id.is_empty() {
-                let said = format!("no instance {id:?} is kept by a run with these callouts");
-                return Err(Error::failure(said).hint("see which there are: regatta instances list"));
-            }
-            reuse.truncate(self.concurrency);
+        if journal.is_none() {
+            reuse.clear();
         }
         let collected = self.journal.and_then(Path::parent).unwrap_or(Path::new(".testrepository/regatta"));
         let surroundings = Surroundings {
@@ -99,6 +94,19 @@ impl Opening<'_> {
             session.tell(RunEvent::Note { text });
         }
         Ok(session)
+    }
+
+    /// The kept instances that are to be used before others are made.
+    fn reusable(&self, about: &About) -> Result<Vec<Reusable>, Error> {
+        let (Some(id), Some(dir)) = (self.reuse, self.journal) else { return Ok(Vec::new()) };
+        let mut kept = reusable(dir, about).map_err(Error::failure)?;
+        kept.retain(|kept| id.is_empty() || kept.id == id);
+        if kept.is_empty() && !id.is_empty() {
+            let said = format!("no instance {id:?} is kept by a run with these callouts");
+            return Err(Error::failure(said).hint("see which there are: regatta instances list"));
+        }
+        kept.truncate(self.concurrency);
+        Ok(kept)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod attempts;
 pub mod details;
+mod losses;
 mod open_tests;
 mod packets;
 mod record;
@@ -14,6 +15,7 @@ mod stdout;
 mod stream;
 pub mod table;
 mod text;
+mod visible;
 
 pub use open_tests::OpenTests;
 pub use packets::Packets;
@@ -25,6 +27,7 @@ pub use text::Text;
 use std::collections::BTreeSet;
 
 use attempts::{Attempts, Fate};
+use losses::Losses;
 
 use crate::event::{FinishedTest, Pause, RunEnd, RunEvent, Sink, SinkError};
 use crate::summary::Summary;
@@ -38,6 +41,7 @@ pub struct Report {
     filter_tags: BTreeSet<String>,
     open: OpenTests,
     attempts: Attempts,
+    losses: Losses,
     summary: Summary,
 }
 
@@ -61,7 +65,8 @@ impl Report {
     pub fn new(sinks: Vec<Box<dyn Sink>>, filter_tags: BTreeSet<String>) -> Self {
         let sinks = sinks.into_iter().map(|sink| Guarded { sink, failed: None }).collect();
         let summary = Summary::new(filter_tags.clone());
-        Self { sinks, filter_tags, open: OpenTests::default(), attempts: Attempts::default(), summary }
+        let (open, attempts, losses) = Default::default();
+        Self { sinks, filter_tags, open, attempts, losses, summary }
     }
 
     fn tell(&mut self, mut what: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>) {
@@ -96,22 +101,20 @@ impl Report {
 
     fn decided(&mut self, test: &FinishedTest) {
         self.summary.test(test);
+        self.losses.test(test);
         self.tell(|sink| sink.test(test));
     }
 
-    /// Say something at the end of the run.
-    fn note(&mut self, text: String) {
-        let note = RunEvent::Note { text };
-        self.tell(|sink| sink.event(&note));
-    }
-
-    fn note_flaky(&mut self) {
-        let count = self.attempts.flaky().len();
-        let shown: Vec<String> = self.attempts.flaky().take(MOST_FLAKY).collect();
-        shown.into_iter().for_each(|line| self.note(line));
-        if count > MOST_FLAKY {
-            self.note(format!("flaky: and {} more", count - MOST_FLAKY));
+    /// What is to be said of single tests at the end of the run.
+    fn last_words(&self) -> Vec<String> {
+        let mut lines = self.losses.lines();
+        let flaky = self.attempts.flaky();
+        let more = flaky.len().saturating_sub(MOST_FLAKY);
+        lines.extend(flaky.take(MOST_FLAKY));
+        if more > 0 {
+            lines.push(format!("flaky: and {more} more"));
         }
+        lines
     }
 }
 
@@ -120,10 +123,12 @@ impl Sink for Report {
         if let RunEvent::RunStarted { retries, .. } = event {
             self.open = OpenTests::default();
             self.attempts = Attempts::new(*retries);
+            self.losses = Losses::default();
             self.summary = Summary::new(self.filter_tags.clone());
         }
         self.summary.event(event);
         self.attempts.event(event);
+        self.losses.event(event);
         self.tell(|sink| sink.event(event));
         match event {
             RunEvent::Again { id, route, .. } => {
@@ -151,9 +156,15 @@ impl Sink for Report {
         for test in self.attempts.take_failed() {
             self.decided(&test);
         }
-        // On a terminal, after the failures before it.
-        self.tell(|sink| sink.pause(Pause::Idle));
-        self.note_flaky();
+        let lines = self.last_words();
+        if !lines.is_empty() {
+            // On a terminal, after the failures before it.
+            self.tell(|sink| sink.pause(Pause::Idle));
+        }
+        for text in lines {
+            let note = RunEvent::Note { text };
+            self.tell(|sink| sink.event(&note));
+        }
         end.counts = self.summary.counts().clone();
         self.tell(|sink| sink.finish(end));
         if let Some(source) = self.open.take_trouble().or_else(|| self.attempts.take_trouble()) {

@@ -1,9 +1,10 @@
 //! stderr: what callouts write there, and what regatta itself has to say beside testr's words.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use super::stream::Stream;
+use super::visible::visible;
 use crate::event::{RunEvent, Sink, SinkError};
 
 /// What begins each line of regatta's own.
@@ -51,5 +52,6 @@ pub fn note(text: &str) {
 }
 
 fn line(text: &str) -> String {
+    let text = if io::stderr().is_terminal() { visible(text) } else { text.into() };
     format!("{PREFIX}{text}\n")
 }

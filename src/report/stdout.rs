@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use super::stream::Stream;
+use super::visible::visible;
 
 /// Where results are printed.
 #[derive(Debug)]
@@ -41,11 +42,7 @@ impl Stdout {
     /// # Errors
     /// When stdout cannot be written to, but for a reader who has gone.
     pub fn text(&mut self, text: &str) -> io::Result<()> {
-        if self.terminal && text.chars().any(is_unsafe) {
-            let visible: String = text.chars().flat_map(|c| show(c).chars().collect::<Vec<_>>()).collect();
-            return self.bytes(visible.as_bytes());
-        }
-        self.bytes(text.as_bytes())
+        if self.terminal { self.bytes(visible(text).as_bytes()) } else { self.bytes(text.as_bytes()) }
     }
 
     /// Write bytes as they are.
@@ -95,17 +92,4 @@ impl Stdout {
             other => other,
         }
     }
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control() && c != '\n' && c != '\t' || is_bidirectional(c)
-}
-
-/// Marks that change the order in which a terminal shows what follows.
-fn is_bidirectional(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn show(c: char) -> String {
-    if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() }
 }

@@ -126,7 +126,8 @@ fn a_test_that_is_given_up_has_failed_and_says_why() {
     event.loss = Some(Loss::Crashed);
     for retries in [false, true] {
         let lost = RunEvent::Test { event: event.clone(), at };
-        check(retries, &[started(0, &["a"]), lost], &["test a fail (crashed) from 3 worker-0", "end 1 1 0"]);
+        let expected = ["test a fail (crashed) from 3 worker-0", "note crashed their runner (1): a", "end 1 1 0"];
+        check(retries, &[started(0, &["a"]), lost], &expected);
     }
 }
 

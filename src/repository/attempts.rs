@@ -13,7 +13,7 @@ use bytestring::ByteString;
 
 use crate::attachment::{Attachment, Body};
 use crate::event::{FileChunk, FinishedTest, Stamp, Status, TestEvent};
-use crate::wire::{self, Item, Scanner};
+use crate::wire::{self, Item, Scanner, Within};
 
 /// How much of an attachment is in a packet.
 const PIECE: u64 = 64 * 1024;
@@ -107,7 +107,7 @@ pub(super) fn read_failures(
             read => scanner.feed(&buffer[..read], &mut items),
         }
         for item in items.drain(..) {
-            if let Item::Packet { event, inside_damage: false } = item
+            if let Item::Packet { event, within: Within::Nothing } = item
                 && let Some(test) = take_in(&mut open, event)?
             {
                 each(test)?;

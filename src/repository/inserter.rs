@@ -143,16 +143,18 @@ impl Inserter {
         self.flush()
     }
 
-    /// Put what was flushed on the disk, if it is time for that. A disk that is too full for it says so when the run is
-    /// stored.
-    fn sync(&mut self, is_overdue: bool) {
-        let Some(run) = self.run.as_mut().filter(|run| run.is_dirty) else { return };
-        if is_overdue || self.now - self.synced >= SYNCED_AFTER {
-            let _ = run.out.file.sync_data();
-            let _ = run.attempts.as_ref().map(AttemptsFile::sync);
-            run.is_dirty = false;
-            self.synced = self.now;
+    /// Put what was flushed on the disk, if it is time for that.
+    fn sync(&mut self, is_overdue: bool) -> Result<(), SinkError> {
+        let is_time = is_overdue || self.now - self.synced >= SYNCED_AFTER;
+        let Some(run) = self.run.as_mut().filter(|run| run.is_dirty && is_time) else { return Ok(()) };
+        (run.is_dirty, self.synced) = (false, self.now);
+        if let Some(Err(error)) = run.attempts.as_ref().map(AttemptsFile::sync) {
+            run.give_attempts_up(&self.repository, &self.name, error);
         }
+        // The system tells it once, so it can't wait for the end of the run.
+        let Err(error) = run.out.file.sync_data() else { return Ok(()) };
+        let end = run.out.position();
+        self.go_elsewhere(error, end)
     }
 
     fn store(&self, run: &mut Run, end: &mut RunEnd) -> Result<(), SinkError> {
@@ -247,8 +249,7 @@ impl Sink for Inserter {
             return Ok(());
         }
         self.flush()?;
-        self.sync(pause == Pause::Overdue);
-        Ok(())
+        self.sync(pause == Pause::Overdue)
     }
 
     fn finish(&mut self, end: &mut RunEnd) -> Result<(), SinkError> {

@@ -1,7 +1,7 @@
 //! The journal of a run: what has to be given back, and what has to be ended, should regatta die.
 //!
 //! One file for each run, `RUN.jsonl`, in a folder that only its user can look into. It is there, and under an exclusive
-//! lock, for as long as its regatta lives: it is made under another name, `RUN.new`, and gets its own once it is locked
+//! lock, for as long as its regatta lives: it is made under another name, `RUN.0.new`, and gets its own once it is locked
 //! and its first line is on disk. So whoever gets the lock of a `RUN.jsonl` knows that its regatta is gone.
 //! [`super::recovery`] is who does. Beside it are `RUN.lease` ([`Journal::lease`]) and, while provision runs,
 //! `RUN.provision-N`, which holds what it printed.
@@ -55,12 +55,13 @@ pub use record::{Header, Taken};
 pub use state::{Callout, Held, Standing, State};
 
 use super::machine;
+use super::process::OWN_VARIABLES;
 use super::recovery::Reusable;
 use crate::config::Commands;
 use crate::event::Stamp;
 
 /// How often a journal is begun anew, where others clean the folder up at the same moment.
-const ATTEMPTS: usize = 100;
+const ATTEMPTS: usize = 20;
 
 /// What a journal says of its run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,29 +96,14 @@ impl About {
     }
 }
 
-/// What regatta itself tells each callout, whatever stands there from outside; and what it writes to its own log.
-const OWN: [&str; 13] = [
-    "REGATTA",
-    "REGATTA_COMMAND",
-    "REGATTA_COMMAND_FILE",
-    "REGATTA_DEST",
-    "REGATTA_FILES",
-    "REGATTA_INSTANCE_COUNT",
-    "REGATTA_INSTANCE_ID",
-    "REGATTA_INSTANCE_IDS",
-    "REGATTA_INSTANCE_INDEX",
-    "REGATTA_LEASE",
-    "REGATTA_LOG",
-    "REGATTA_RUN_ID",
-    "REGATTA_TTL",
-];
-
-/// The variables whose names begin with `REGATTA_` and that callouts get as they are, where a shell can name them.
+/// The variables whose names begin with `REGATTA_` and that callouts get as they are, where a shell can name them. What
+/// regatta tells each callout itself is none of them, nor is what it writes to its own log.
 pub(in crate::run) fn environment() -> BTreeMap<String, String> {
+    let is_own = |name: &str| name == "REGATTA_LOG" || OWN_VARIABLES.contains(&name);
     let is_named = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let text =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    text.filter(|(name, _)| name.starts_with("REGATTA_") && is_named(name) && !OWN.contains(&&**name)).collect()
+    text.filter(|(name, _)| name.starts_with("REGATTA_") && is_named(name) && !is_own(name)).collect()
 }
 
 /// The journal of a run that lives: open, and locked.
@@ -140,8 +126,7 @@ impl Journal {
         }
         let dir = files::private_dir(dir)?;
         let path = dir.join(format!("{}{JOURNAL}", about.run_id));
-        let unborn = dir.join(format!("{}{UNBORN}", about.run_id));
-        let mut file = locked(&unborn)?;
+        let (unborn, mut file) = locked(&dir, &about.run_id)?;
         let About { run_id, directory, program, templates, env } = about.clone();
         let (host, boot) = (machine::host(), machine::boot());
         let header =
@@ -307,23 +292,18 @@ impl Journal {
     }
 }
 
-/// Make a file, and lock it before anybody who cleans up does.
-fn locked(path: &Path) -> Result<File, JournalError> {
-    let mut last = io::ErrorKind::WouldBlock.into();
-    for _ in 0..ATTEMPTS {
-        match files::create(path) {
-            Ok(file) if file.try_lock().is_ok() && files::is_still(path, &file) => return Ok(file),
-            Ok(_) => {}
-            Err(error) => {
-                let is_there = error.kind() == io::ErrorKind::AlreadyExists;
-                last = error;
-                if !is_there {
-                    break;
-                }
-            }
+/// Make a file that is locked. Another command that cleans up may get the lock of one before us, and remove it.
+fn locked(dir: &Path, run_id: &str) -> Result<(PathBuf, File), JournalError> {
+    let mut last = JournalError::BadName(run_id.to_owned());
+    for attempt in 0..ATTEMPTS {
+        let path = dir.join(format!("{run_id}.{attempt}{UNBORN}"));
+        match files::create(&path) {
+            Ok(file) if file.try_lock().is_ok() && files::is_still(&path, &file) => return Ok((path, file)),
+            Ok(_) => last = JournalError::io("lock", &path)(io::ErrorKind::WouldBlock.into()),
+            Err(error) => last = JournalError::io("create", &path)(error),
         }
     }
-    Err(JournalError::io("create", path)(last))
+    Err(last)
 }
 
 #[cfg(test)]

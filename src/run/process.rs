@@ -84,7 +84,7 @@ pub struct ShellLine {
 
 /// What a callout is told through its environment. None of it is inherited: regatta may run inside a callout of another
 /// regatta.
-const OWN_VARIABLES: [&str; 12] = [
+pub(super) const OWN_VARIABLES: [&str; 12] = [
     "REGATTA",
     "REGATTA_COMMAND",
     "REGATTA_COMMAND_FILE",

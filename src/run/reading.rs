@@ -215,6 +215,14 @@ impl Words {
     }
 }
 
+/// The ids in what provision printed, all of it.
+pub(super) fn printed_ids(bytes: &[u8]) -> Vec<String> {
+    let mut words = Words::default();
+    words.buffer.extend_from_slice(bytes);
+    words.ended();
+    words.ids
+}
+
 impl Intake for Words {
     fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
@@ -274,6 +282,7 @@ impl Reading for Ignored {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Within;
 
     fn words(chunks: &[&[u8]]) -> Vec<String> {
         let mut words = Words::default();
@@ -304,7 +313,7 @@ mod tests {
             ..Default::default()
         };
         for event in [event("a", Status::Exists), event("b", Status::Success), event("a", Status::Exists)] {
-            listing.item(Item::Packet { event, inside_damage: false });
+            listing.item(Item::Packet { event, within: Within::Nothing });
         }
         assert_eq!(listing.ids, ["a", "a"].map(TestId::from));
         assert_eq!(listing.text(), "Discovering...\n");

@@ -6,7 +6,8 @@
 //!
 //! Nothing is ended by its number alone: a process is what the journal means when it began at the same moment, or is in
 //! the session that such a process leads, or is in the session of that number and has the run's id in its environment;
-//! and it is signalled through a handle that no other process can get.
+//! and it is signalled through a handle that no other process can get. What is not found so: a callout that a regatta
+//! started in the moment in which it was killed, before its number was in the journal; it is left to its own end.
 //!
 //! Results are the repository's; [`crate::run`] knows nothing of them. Who recovered them says so
 //! ([`Abandoned::results_are_safe`]).
@@ -32,6 +33,7 @@ use super::journal::log::{self, Log};
 use super::journal::record::Record;
 use super::journal::{Header, JournalError, Standing, State};
 use super::machine;
+use super::reading::printed_ids;
 
 /// Where the regatta of a journal ran, seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,20 +62,30 @@ pub struct Abandoned {
 /// When the folder is not only ours.
 pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>, JournalError> {
     match files::check_dir(dir) {
-        Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // Nobody can look into another user's, and need not.
+        Err(JournalError::Io { source, .. })
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
+        {
+            return Ok(Vec::new());
+        }
         checked => checked?,
     }
+    tidy_up(dir);
+    Ok(files::journals(dir).iter().filter_map(|path| Abandoned::take(dir, path)).collect())
+}
+
+/// Remove what is left of journals that never were, and leases that no instance has. What cannot be removed stays.
+fn tidy_up(dir: &Path) {
     for name in files::names(dir).iter().filter(|name| name.ends_with(UNBORN)) {
         let path = dir.join(name);
         if let Ok(Some(file)) = files::open(&path)
             && file.try_lock().is_ok()
             && files::is_still(&path, &file)
         {
-            files::remove(&path)?;
+            let _ = files::remove(&path);
         }
     }
-    log::sweep(dir)?;
-    Ok(files::journals(dir).iter().filter_map(|path| Abandoned::take(dir, path)).collect())
+    let _ = log::sweep(dir);
 }
 
 /// What all journals in a folder say, and whether their runs live: there is a regatta that has the lock.
@@ -159,7 +171,7 @@ impl Abandoned {
             if let Ok(Some(mut file)) = files::open(&self.dir.join(&output.file)) {
                 let _ = file.read_to_end(&mut bytes);
             }
-            let ids = words(&bytes).into_iter().filter(|id| !output.told.contains(id)).collect();
+            let ids = printed_ids(&bytes).into_iter().filter(|id| !output.told.contains(id)).collect();
             (*n, ids)
         })
         .collect()
@@ -180,13 +192,6 @@ impl Abandoned {
         let is_over = state.is_closed && state.instances.is_empty() && state.provisions.is_empty();
         if is_over && state.callouts.is_empty() { self.log.remove(&self.dir, &self.header.run) } else { Ok(()) }
     }
-}
-
-/// The words of what provision printed: its ids, as they are taken while it runs.
-fn words(bytes: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let is_space = |c: char| matches!(c, '\t'..='\r' | ' ');
-    text.split(is_space).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

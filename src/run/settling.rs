@@ -50,7 +50,8 @@ impl Session {
         for (test, fate) in fates {
             let handed = (*test, self.suite.id(*test));
             match fate {
-                Fate::Again => self.merge.again(worker, handed, now, &mut events),
+                // What was attached belongs to an attempt that decides nothing.
+                Fate::Again | Fate::Failed => self.merge.again(worker, handed, now, &mut events),
                 Fate::Fails(loss) => {
                     let why = (*loss, lost.reason(worker, *loss));
                     self.merge.lose(worker, handed, why, now, &mut events);
@@ -119,6 +120,7 @@ impl Fate {
         match self {
             Self::Again => "go out again",
             Self::Fails(loss) => loss.as_str(),
+            Self::Failed => "failed before",
             Self::NotRun => "not run",
             Self::Unknown => "stopped",
         }

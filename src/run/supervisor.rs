@@ -46,6 +46,7 @@
 //! | nothing is written | dynamic no_output_timeout=5 1 instance, a b | w0: a~; 4 s later; w0: a~; 4 s later; 1 s later; w0: a~ signal 15; w1: b. exit 0; w2: a. exit 0 | w0 gets a on i0; -; -; -; -; TERM w0; a again, w1 gets b on i0; w2 gets a on i0; done |
 //! | failed tests once more, elsewhere | static retries=1 2 instances, a b | w0: a! exit 1; w1: b. exit 0; w2: a. exit 0 | w0 gets a on i0, w1 gets b on i1; -; w2 gets a on i1; done |
 //! | fail again | static retries=1 1 instance, a b | w0: a! b. exit 0; w1: a! exit 0 | w0 gets a b on i0; w1 gets a on i0; done |
+//! | a loss in a retry | static retries=1 lost_limit=1 1 instance, a b | w0: a! b. exit 1; w1: a~ signal 9 | w0 gets a b on i0; w1 gets a on i0; a failed before, returncode of w0, done |
 //! | max_fail | dynamic max_fail=1 2 instances, a b c d e | w0: a!; w0: a! signal 15; w1: b~ signal 15 | w0 gets a b on i0, w1 gets c on i1; TERM w0, TERM w1; b unknown; c unknown, stopped: Failures(2) |
 //! | max_duration | dynamic max_duration=9 1 instance, a b | 9 s later; w0: a~ signal 15 | w0 gets a on i0; TERM w0; a unknown, stopped: Duration(1) |
 //! | without a word: dead, replaced | dynamic 1 instance, a | w0: exit 255; provision: i1 exit 0; dispose 0: exit 0; w1: a. exit 0 | w0 gets a on i0; a again, i0 is dead, dispose i0, provision 1; w1 gets a on i1; -; done |
@@ -219,6 +220,8 @@ pub enum Fate {
     Again,
     /// It fails.
     Fails(Loss),
+    /// It failed before, was run again, and that run was lost: the failure stands.
+    Failed,
     /// Its runners never spoke of it, which is no failure (`not_run=warn`).
     NotRun,
     /// regatta stopped it: nothing is known of it.

@@ -22,7 +22,7 @@ pub mod v1;
 pub use encode::encode;
 pub use forward::forward;
 pub use packet::{Damage, Field};
-pub use scan::{Item, Scanner};
+pub use scan::{Item, Scanner, Within};
 
 /// The byte that every v2 packet begins with.
 pub const SIGNATURE: u8 = 0xB3;

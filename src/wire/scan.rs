@@ -37,8 +37,8 @@ pub enum Item {
     Packet {
         /// The event it makes. Its strings and bytes are slices of the buffer that was read into.
         event: TestEvent,
-        /// It begins within the range that a damaged packet claimed, so it may have been a part of an attachment.
-        inside_damage: bool,
+        /// What it stands in, which it may have been a part of.
+        within: Within,
     },
     /// What looked like a packet, where one could be, and is none: testr's failure `subunit.parser`.
     Damaged {
@@ -49,6 +49,18 @@ pub enum Item {
     },
     /// Bytes that are no packet, in pieces of any size.
     Text(Bytes),
+}
+
+/// What a packet stands in. Attachments can hold packets, so one within another that did not come whole may have been a
+/// part of that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// In nothing: it is a packet of the stream.
+    Nothing,
+    /// In the range that a candidate in sync claimed whose bytes did not come, and which may have been no packet at all.
+    Unfinished,
+    /// In the range that a damaged packet claimed.
+    Damage,
 }
 
 /// Takes the bytes of one stream, in any pieces, and gives its items, in the order of their first bytes.
@@ -66,6 +78,8 @@ pub struct Scanner {
     synced: u64,
     /// Where the range of the last damaged packet ends.
     damage_end: u64,
+    /// The range that candidates in sync claimed whose bytes did not come.
+    unfinished: (u64, u64),
     /// Bytes before this were given out in a [`Item::Damaged`].
     told: u64,
     /// Candidates in sync that begin before this have waited long enough.
@@ -81,7 +95,7 @@ pub struct Scanner {
 /// Something found in the buffer and not given out yet.
 #[derive(Debug)]
 enum Found {
-    Packet { start: u64, end: u64, inside_damage: bool },
+    Packet { start: u64, end: u64, within: Within },
     Damaged { start: u64, end: u64, told: Box<Told> },
 }
 
@@ -211,15 +225,36 @@ impl Scanner {
                     } else if in_sync && stop <= end {
                         self.settle_in_sync(stop);
                     } else if finishing && stop > end {
+                        self.leave(in_sync, stop);
                         self.at += 1;
                     } else if in_sync && self.at >= self.patience_ended {
                         break;
                     } else {
+                        self.leave(in_sync, stop);
                         self.doubtful.push(self.at, stop);
                         self.at += 1;
                     }
                 }
             }
+        }
+    }
+
+    /// The candidate at `at` is not waited for any more. What is found within it may have been a part of it.
+    fn leave(&mut self, in_sync: bool, stop: u64) {
+        if in_sync {
+            let (start, end) = self.unfinished;
+            self.unfinished = if self.at < end { (start, end.max(stop)) } else { (self.at, stop) };
+        }
+    }
+
+    fn within(&self, start: u64) -> Within {
+        let (from, to) = self.unfinished;
+        if start < self.damage_end {
+            Within::Damage
+        } else if from < start && start < to {
+            Within::Unfinished
+        } else {
+            Within::Nothing
         }
     }
 
@@ -276,7 +311,8 @@ impl Scanner {
             self.damage_end = told.damage_end_before;
             self.found.pop_back();
         }
-        self.found.push_back(Found::Packet { start, end, inside_damage: start < self.damage_end });
+        let within = self.within(start);
+        self.found.push_back(Found::Packet { start, end, within });
         self.doubtful.clear();
         self.stalled = None;
         self.synced = end;
@@ -305,14 +341,14 @@ impl Scanner {
         };
         while self.found.front().is_some_and(|found| found.start() < upto) {
             match self.found.pop_front().expect("the front was looked at") {
-                Found::Packet { start, end, inside_damage } => {
+                Found::Packet { start, end, within } => {
                     // A packet's first byte that ends a character as well is told as text too, as testr does.
                     let before = if given == base { self.before.as_slice() } else { &[] };
                     let since = &bytes[(given - base) as usize..=(start - base) as usize];
                     text(given, start + u64::from(ends_character(before, since)), told, out);
                     given = end;
                     out.push(match packet::decode(slice(start, end)) {
-                        Ok(event) => Item::Packet { event, inside_damage },
+                        Ok(event) => Item::Packet { event, within },
                         Err(why) => Item::Damaged { bytes: slice(start, end), why },
                     });
                 }

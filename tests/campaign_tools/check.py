@@ -189,6 +189,7 @@ class Check:
     def instances(self):
         """Each instance: nothing after its disposal, and what may still run is killed before it is used again."""
         gone, dirty = set(), {}
+        cut = {batch.fault.number for batch in self.model.batches if batch.fault and batch.missing}
         faults = {(fault.verb, fault.number): fault for fault in self.model.faults}
         for verb, number, *words in self.model.calls:
             fault = faults.get((verb, int(number)))
@@ -206,7 +207,7 @@ class Check:
                                  dirty[instance])
             if verb == "dispose" and (not fault or fault.name == "dispose-late"):
                 gone.update(ids)
-            if verb == "execute" and fault and fault.name == "drop-left-running":
+            if verb == "execute" and fault and fault.name == "drop-left-running" and int(number) in cut:
                 dirty[words[0]] = number
 
     def killings(self):

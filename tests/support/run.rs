@@ -21,12 +21,13 @@ pub(crate) struct Run<'a> {
     env: Vec<(String, OsString)>,
     stdin: Vec<u8>,
     stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
     left: bool,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(sandbox: &'a Sandbox, args: Vec<OsString>) -> Self {
-        Self { sandbox, args, env: Vec::new(), stdin: Vec::new(), stdout: None, left: false }
+        Self { sandbox, args, env: Vec::new(), stdin: Vec::new(), stdout: None, stderr: None, left: false }
     }
 
     /// More arguments, as they are.
@@ -51,6 +52,12 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// The same for its stderr.
+    pub(crate) fn stderr(mut self, to: impl Into<Stdio>) -> Self {
+        self.stderr = Some(to.into());
+        self
+    }
+
     /// Processes may be left when it ends: the test ends them.
     pub(crate) fn leaves_processes(mut self) -> Self {
         self.left = true;
@@ -70,7 +77,7 @@ impl<'a> Run<'a> {
     /// Start it.
     #[track_caller]
     pub(crate) fn spawn(self) -> Running<'a> {
-        let Self { sandbox, args, env, stdin, stdout, left } = self;
+        let Self { sandbox, args, env, stdin, stdout, stderr, left } = self;
         static RUNS: AtomicUsize = AtomicUsize::new(0);
         let alive = sandbox.path(&format!("alive-{}", RUNS.fetch_add(1, Ordering::Relaxed)));
         fifo(&alive);
@@ -82,7 +89,7 @@ impl<'a> Run<'a> {
         command.current_dir(sandbox.path("project")).env_clear().env("BOX", sandbox.path(""));
         command.env("HOME", sandbox.path("home")).env("TMPDIR", sandbox.path("tmp")).env("PATH", path);
         command.env("TZ", "UTC").env("LANG", "C.UTF-8").envs(env);
-        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stderr(stderr.unwrap_or_else(Stdio::piped));
         command.stdout(stdout.unwrap_or_else(Stdio::piped));
         let mut child = command.spawn().unwrap();
         // Our own copy of a pipe's end, if there is one.

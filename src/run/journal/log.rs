@@ -76,6 +76,13 @@ impl Log {
     }
 }
 
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Not only by closing the file: a process that another thread is starting has a copy of the descriptor.
+        let _ = self.file.unlock();
+    }
+}
+
 /// A line.
 pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).expect("it has no map with keys that are no text");

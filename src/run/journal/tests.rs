@@ -208,12 +208,13 @@ fn symlinks_are_not_followed() {
     fs::remove_file(folder.path()).unwrap();
     fs::create_dir(folder.path()).unwrap();
     let target = elsewhere.join("target");
-    for name in ["r1.new", "r1.jsonl", "r1.lease"] {
+    for name in ["r1.jsonl", "r1.lease"] {
         symlink(&target, folder.path().join(name)).unwrap();
         Journal::create(&folder.path(), &about("r1")).expect_err(name);
         let _ = fs::remove_file(folder.path().join("r1.jsonl"));
         fs::remove_file(folder.path().join(name)).ok();
     }
+    symlink(&target, folder.path().join("r1.0.new")).unwrap();
     let mut journal = folder.journal("r1");
     symlink(&target, folder.path().join("r1.provision-1")).unwrap();
     journal.provision_output(1).unwrap_err();
@@ -318,8 +319,19 @@ fn a_lease_is_renewed_and_lasts_as_long_as_instances_are_kept() {
 }
 
 #[test]
+fn instances_may_be_kept_for_ever() {
+    let folder = Folder::new();
+    let mut journal = folder.journal("r1");
+    journal.instance("i1", 0).unwrap();
+    journal.kept(&ids(&["i1"]), Stamp::MAX_UTC).unwrap();
+    journal.close().unwrap();
+    assert_eq!(folder.state("r1").instances["i1"].standing, Standing::Kept(Stamp::MAX_UTC));
+}
+
+#[test]
 fn the_environment_is_only_what_has_to_do_with_regatta() {
-    assert!(environment().keys().all(|name| name.starts_with("REGATTA_") && !OWN.contains(&name.as_str())));
+    let is_own = |name: &String| OWN_VARIABLES.contains(&name.as_str());
+    assert!(environment().keys().all(|name| name.starts_with("REGATTA_") && !is_own(name)));
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::Abandoned;
+use crate::run::TTL;
+use crate::run::journal::files::LEASE;
 use crate::run::journal::{Header, Held, environment};
 use crate::run::process::ShellLine;
 use crate::template::{DISPOSE, EXECUTE, Template, UPKEEP, Value, Values};
@@ -30,8 +32,11 @@ pub struct Line<'a> {
     /// The shell line.
     pub text: String,
     header: &'a Header,
-    env: Vec<(&'static str, String)>,
+    env: Vec<Variable>,
 }
+
+/// A variable of the environment.
+type Variable = (&'static str, String);
 
 impl Abandoned {
     pub(super) fn lines(&self) -> Lines<'_> {
@@ -51,27 +56,27 @@ impl<'a> Lines<'a> {
     pub fn dispose(self, ids: &[String]) -> Option<Line<'a>> {
         let words = Value::Words(ids.iter().map(String::as_str).collect());
         let values = Values::new(DISPOSE).with("INSTANCE_IDS", words);
-        self.line("instance_dispose", &values, vec![("REGATTA_INSTANCE_IDS", ids.join(" "))])
+        let own = format!("{}{LEASE}", self.header.run);
+        self.line("instance_dispose", &values, &own, vec![("REGATTA_INSTANCE_IDS", ids.join(" "))])
     }
 
     /// The line that ends what runs on an instance.
     #[must_use]
     pub fn kill(self, id: &str, held: &Held) -> Option<Line<'a>> {
-        self.line("instance_kill", &upkeep(id), self.about(id, held))
+        self.line_on((id, held), "instance_kill", &upkeep(id), vec![])
     }
 
     /// The line that gives a person a shell on an instance.
     #[must_use]
     pub fn shell(self, id: &str, held: &Held) -> Option<Line<'a>> {
-        self.line("instance_shell", &upkeep(id), self.about(id, held))
+        self.line_on((id, held), "instance_shell", &upkeep(id), vec![])
     }
 
     /// The line that fetches the logs of an instance.
     #[must_use]
     pub fn collect(self, id: &str, held: &Held, dest: &str) -> Option<Line<'a>> {
-        let mut env = self.about(id, held);
-        env.push(("REGATTA_DEST", dest.to_owned()));
-        self.line("instance_collect", &upkeep(id).with("DEST", Value::word(dest)), env)
+        let values = upkeep(id).with("DEST", Value::word(dest));
+        self.line_on((id, held), "instance_collect", &values, vec![("REGATTA_DEST", dest.to_owned())])
     }
 
     /// The line that runs a command on an instance.
@@ -81,29 +86,35 @@ impl<'a> Lines<'a> {
             .with("INSTANCE_ID", Value::word(id))
             .with("COMMAND", Value::Raw(command))
             .with("COMMAND_QUOTED", Value::word(command));
-        let mut env = self.about(id, held);
-        env.push(("REGATTA_FILES", String::new()));
+        let mut own = vec![("REGATTA_FILES", String::new())];
         if command.len() <= LONGEST_IN_ENVIRONMENT {
-            env.push(("REGATTA_COMMAND", command.to_owned()));
+            own.push(("REGATTA_COMMAND", command.to_owned()));
         }
-        self.line("instance_execute", &values, env)
+        self.line_on((id, held), "instance_execute", &values, own)
     }
 
-    fn line(self, key: &'static str, values: &Values<'_>, own: Vec<(&'static str, String)>) -> Option<Line<'a>> {
+    fn line_on(
+        self,
+        (id, held): (&str, &Held),
+        key: &'static str,
+        values: &Values<'_>,
+        mut own: Vec<Variable>,
+    ) -> Option<Line<'a>> {
+        own.push(("REGATTA_INSTANCE_ID", id.to_owned()));
+        own.push(("REGATTA_INSTANCE_INDEX", held.index.to_string()));
+        self.line(key, values, &held.lease, own)
+    }
+
+    fn line(self, key: &'static str, values: &Values<'_>, lease: &str, own: Vec<Variable>) -> Option<Line<'a>> {
         let text = Template::parse(self.header.templates.get(key)?).render(values);
-        let program = self.header.program.to_string_lossy().into_owned();
-        let mut env = vec![("REGATTA", program), ("REGATTA_RUN_ID", self.header.run.clone())];
+        let mut env = vec![
+            ("REGATTA", self.header.program.to_string_lossy().into_owned()),
+            ("REGATTA_LEASE", self.dir.join(lease).to_string_lossy().into_owned()),
+            ("REGATTA_RUN_ID", self.header.run.clone()),
+            ("REGATTA_TTL", TTL.as_secs().to_string()),
+        ];
         env.extend(own);
         Some(Line { key, text, header: self.header, env })
-    }
-
-    fn about(self, id: &str, held: &Held) -> Vec<(&'static str, String)> {
-        let lease = self.dir.join(&held.lease).to_string_lossy().into_owned();
-        vec![
-            ("REGATTA_INSTANCE_ID", id.to_owned()),
-            ("REGATTA_INSTANCE_INDEX", held.index.to_string()),
-            ("REGATTA_LEASE", lease),
-        ]
     }
 }
 

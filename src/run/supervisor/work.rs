@@ -119,6 +119,12 @@ impl Ledger {
         (lost, unrun)
     }
 
+    /// A test that failed before has a verdict, whatever comes of running it again.
+    fn fate(&self, test: TestNumber, fate: Fate) -> Fate {
+        let has_failed = self.tests[test as usize].failed > 0;
+        if has_failed && fate != Fate::Again { Fate::Failed } else { fate }
+    }
+
     /// Charge a test with a runner. True when it may not cost another one.
     fn charge(&mut self, test: TestNumber, limit: u32) -> bool {
         let test = &mut self.tests[test as usize];
@@ -143,7 +149,8 @@ impl Supervisor {
         } else {
             self.judge(worker, running, ending, account)
         };
-        let is_convicted = fates.iter().any(|(_, fate)| matches!(fate, Fate::Fails(Loss::Crashed | Loss::TimedOut)));
+        let is_convicted =
+            fates.iter().any(|(_, fate)| matches!(fate, Fate::Failed | Fate::Fails(Loss::Crashed | Loss::TimedOut)));
         if let (true, Some(place)) = (is_convicted, running.place) {
             self.exonerate(place);
         }
@@ -224,15 +231,16 @@ impl Supervisor {
         } else {
             self.cut_off(running.place, ending, missing, has_progress)
         };
-        let is_concluded = fates.iter().any(|(_, fate)| matches!(fate, Fate::Fails(_) | Fate::NotRun));
+        let fates = fates.into_iter().map(|(test, fate)| (test, self.ledger.fate(test, fate))).collect::<Vec<_>>();
+        let is_concluded = fates.iter().any(|(_, fate)| *fate != Fate::Again);
         if has_progress || is_concluded || is_clean {
             self.ledger.fruitless = 0;
         } else {
             self.ledger.fruitless += 1;
         }
         for (_, fate) in &fates {
+            self.ledger.failures += u64::from(matches!(fate, Fate::Fails(_) | Fate::Failed));
             if let Fate::Fails(loss) = fate {
-                self.ledger.failures += 1;
                 if let Some(place) = running.place {
                     self.slots[place].has_failures = true;
                 }

@@ -128,6 +128,7 @@ impl Play {
             Fate::Again => "again",
             Fate::Fails(Loss::NotRun) => "fails as not run",
             Fate::Fails(loss) => loss.as_str(),
+            Fate::Failed => "failed before",
             Fate::NotRun => "not run",
             Fate::Unknown => "unknown",
         };
