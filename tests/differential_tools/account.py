@@ -183,7 +183,8 @@ class Run:
         found = collections.Counter()
         for row in self.rows:
             if row[0] == RETURNCODE:
-                end = int(row[3]["traceback"][1].split()[-1])
+                said = re.fullmatch(r"returncode (-?\d+)", row[3].get("traceback", [None, ""])[1])
+                end = int(said[1]) if said else 0
                 found[128 - end if end < 0 else end] += 1
         more = found - expected
         for end in (expected - found).elements():
@@ -324,6 +325,7 @@ def told(canon, project, step, seen, last_step, last):
     if step.has("--isolated", "--until-failure", "--analyze-isolation"):
         return []
     faults, canon.unordered = [], True
+    stored = decode.stored(seen["files"][max((n for n in seen["files"] if n.isdigit()), key=int)])
     theirs = canon.aspects(last_step, last)["stdout"]
     if "--subunit" in step.args:
         ended = []
@@ -331,15 +333,15 @@ def told(canon, project, step, seen, last_step, last):
         summary.startTestRun()
         subunit.ByteStreamToStreamResult(io.BytesIO(seen["out"]), non_subunit_name="\0between").run(summary)
         summary.stopTestRun()
-        name = max((n for n in seen["files"] if n.isdigit()), key=int)
-        rows = sorted([row[0], row[1]] for row in decode.stored(seen["files"][name]))
+        rows = sorted([row[0], row[1]] for row in stored)
         ended = sorted([id, "fail" if status in ("inprogress", "unknown") else status] for id, status in ended if id and status != "exists")
         if ended != rows:
             faults.append("the stream says %s, and stored is %s" % (ended, rows))
     else:
         ours = canon.aspects(step, seen)["stdout"]
         # In a run a test that never ended is counted, and not shown.
-        unended = {"FAIL: " + id for call in calls(project, seen) for id in call.open}
+        told = {row[0] for row in stored if "reason" in row[3]}
+        unended = {"FAIL: " + id for call in calls(project, seen) for id in call.open - told}
         shown = [sorted(re.sub(" in .*", "", "\n".join(text.split("\n")[:2])) for kind, text in blocks
                         if kind == "failure" or kind == "summary" and "-q" not in step.args) for blocks in (theirs, ours)]
         shown[0] = [text for text in shown[0] if text in shown[1] or text.split("\n")[0] not in unended]
