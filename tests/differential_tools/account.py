@@ -7,9 +7,11 @@ test's outcome, what is stored beside, `failing`, recorded times, and that nothi
 """
 
 import collections
+import datetime
 import functools
 import io
 import json
+import os
 import re
 
 import subunit
@@ -91,17 +93,18 @@ def is_accounted(step, seen):
 
 
 class Run:
-    """One stored run and its calls; `faults` says what is wrong."""
+    """One stored run and its calls; `faults` says what is wrong. `twice` are ids that were to be run more than once."""
 
-    def __init__(self, calls, rows, step, is_stopped):
-        self.calls, self.rows, self.is_dynamic, self.is_stopped = calls, rows, step.dynamic, is_stopped
+    def __init__(self, calls, rows, step, twice=frozenset(), is_dynamic=False, is_stopped=False, is_noisy=False):
+        self.calls, self.rows, self.is_dynamic, self.is_stopped, self.is_noisy = calls, rows, is_dynamic, is_stopped, is_noisy
         self.plain = functools.partial(plain, timeless=step.present)
         self.attempts = {}
         for call in calls:
             for id in call.ids:
                 self.attempts.setdefault(id, []).append(call)
-        # Of what is handed out twice it is not known which is which.
-        self.twice = {id for call in calls for id, n in collections.Counter(call.ids).items() if n > 1}
+        # Of what is handed out twice it is not known which is which, and the tools' own failures are no tests.
+        self.own = {RETURNCODE, PARSER} & set(self.attempts)
+        self.twice = twice | self.own
         self.lost, self.faults = [], []
 
     def check(self):
@@ -109,7 +112,7 @@ class Run:
         for id, tries in self.attempts.items():
             if id not in self.twice:
                 expected.update(self.test(id, tries))
-            elif not [r for r in self.rows if r[0] == id] and not all(id in call.missing and not call.is_bad for call in tries):
+            elif id not in self.own and not [r for r in self.rows if r[0] == id] and not all(id in call.missing and not call.is_bad for call in tries):
                 self.faults.append("%s was handed out, and has no outcome" % id)
         for call in self.calls:
             expected.update(self.plain(row) for row in call.rows if row[0] not in self.attempts and row[0] != PARSER)
@@ -118,12 +121,18 @@ class Run:
             self.faults.append("not stored: " + row)
         for row in (found - expected).elements():
             self.faults.append("stored without a reason: " + row)
-        damaged = sum(row[0] == PARSER for call in self.calls for row in call.rows)
-        if damaged != sum(row[0] == PARSER for row in self.rows):
-            self.faults.append("%d damaged packets, not %d" % (sum(row[0] == PARSER for row in self.rows), damaged))
-        self.returncodes()
+        if not self.own:
+            self.tools_own()
         self.workers()
         return self.faults
+
+    def tools_own(self):
+        """The failures that stand for damaged packets and bad ends."""
+        damaged, found = (sum(row[0] == PARSER for row in rows) for rows in ([r for call in self.calls for r in call.rows], self.rows))
+        # Behind text that ends no line what looks like a packet, and is none, is text.
+        if found > damaged or found < damaged and not self.is_noisy:
+            self.faults.append("%d damaged packets, not %d" % (found, damaged))
+        self.returncodes()
 
     def test(self, id, tries):
         """The rows that a test has to have."""
@@ -246,6 +255,23 @@ def split(step, calls, names):
     return dict(zip(names, runs)) if len(runs) == len(names) else None
 
 
+def handed_out_twice(project, step):
+    """Ids that are more than once in what the run is to be of. A list has each once."""
+    if step.files:
+        return set()
+    ids = [e["id"] for e in decode.packets(bytes.fromhex(project.suite["listing"]))[0] if e["status"] == "exists"]
+    return {id for id, n in collections.Counter(ids).items() if n > 1}
+
+
+def concurrency(project, step):
+    """With one worker regatta's own schedule is testr's."""
+    if not step.parallel:
+        return 1
+    said = re.search(r"--concurrency[= ](\d+)", " ".join(step.args))
+    asked = said[1] if said else project.suite["callouts"]["concurrency"] if "test_run_concurrency" in project.testr_conf else "0"
+    return int(asked) or os.cpu_count()
+
+
 def has_losses(project, step, seen):
     """Whether regatta handed out tests that a runner left without a status by a bad end."""
     return is_accounted(step, seen) and any(call.is_bad for call in calls(project, seen))
@@ -361,9 +387,10 @@ def check(project, step, seen):
     if parts is None:
         return None
     faults, runs = [], []
-    is_stopped = "stopped" in seen["err"]
+    is_stopped, twice = "stopped" in seen["err"], handed_out_twice(project, step)
+    is_dynamic = step.dynamic and concurrency(project, step) > 1 and not step.has("--isolated")
     for name, mine in parts.items():
-        run = Run(mine, decode.stored(seen["files"][name]), step, is_stopped)
+        run = Run(mine, decode.stored(seen["files"][name]), step, twice, is_dynamic, is_stopped, project.noisy)
         faults += run.check()
         runs.append(run)
     faults += failing(step, seen, runs) + times(seen, runs) + left_behind(project, seen)
@@ -394,7 +421,6 @@ def times(seen, runs):
     for run in runs:
         for id, status, _, _, start, stop in run.rows:
             known.setdefault(id, []).append((start, stop, status))
-    import datetime
     for id, spans in known.items():
         if id not in seen["times"]:
             if any(None not in span[:2] and "now" not in span[:2] and span[2] != "fail" for span in spans):

@@ -59,7 +59,7 @@ def suite(plan, argv):
     if "--ids" in args:
         args.remove("--ids")
         given = given or []
-    words = [a for a in args if a in tests or a in plan["idlist"]]
+    words = [a for a in args if a in tests or a in plan["idlist"] or a in plan["unknown"]]
     if words and not listing:
         given = (given or []) + words
     chosen = given if given is not None else plan["order"]

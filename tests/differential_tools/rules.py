@@ -119,7 +119,7 @@ def all_together(c):
     shown = [[text for _, text in side["stdout"]] for side in (c.want, c.got)]
     same = c.want["runs"] == runs and shown[0][:-3] == shown[1][:len(shown[0]) - 3] and c.want["exit"] == c.got["exit"]
     right = [one[-1] for one in shown] == ["%s  %s" % (victim, text) for text in ("unknown - no conflicts", words)]
-    return "adopt" if same and right and not account.Run([last], rows, c.step, False).check() and nothing_left_behind(c) else None
+    return "adopt" if same and right and not account.Run([last], rows, c.step).check() and nothing_left_behind(c) else None
 
 
 def provisions_for_known_ids(c):
