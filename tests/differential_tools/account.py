@@ -11,7 +11,6 @@ import datetime
 import functools
 import io
 import json
-import os
 import re
 
 import subunit
@@ -22,6 +21,7 @@ from . import decode, fake
 LOST_LIMIT = 2
 # Made by both tools themselves.
 RETURNCODE, PARSER = "process-returncode", "subunit.parser"
+OWN = (RETURNCODE, PARSER)
 FINAL = ("success", "uxsuccess", "skip", "fail", "xfail")
 
 
@@ -103,7 +103,7 @@ class Run:
             for id in call.ids:
                 self.attempts.setdefault(id, []).append(call)
         # Of what is handed out twice it is not known which is which, and the tools' own failures are no tests.
-        self.own = {RETURNCODE, PARSER} & set(self.attempts)
+        self.own = set(OWN) & set(self.attempts)
         self.twice = twice | self.own
         self.lost, self.faults = [], []
 
@@ -116,7 +116,7 @@ class Run:
                 self.faults.append("%s was handed out, and has no outcome" % id)
         for call in self.calls:
             expected.update(self.plain(row) for row in call.rows if row[0] not in self.attempts and row[0] != PARSER)
-        found = collections.Counter(self.plain(r) for r in self.rows if r[0] not in self.twice and r[0] not in (RETURNCODE, PARSER))
+        found = collections.Counter(self.plain(r) for r in self.rows if r[0] not in self.twice and r[0] not in OWN)
         for row in (expected - found).elements():
             self.faults.append("not stored: " + row)
         for row in (found - expected).elements():
@@ -199,6 +199,8 @@ class Run:
         for end in (expected - found).elements():
             self.faults.append("no process-returncode for %d" % end)
         lost = [call.end for _, call in self.lost if call.end]
+        if self.twice & {id for call in self.calls if call.is_bad for id in call.missing}:
+            return
         if sum(more.values()) != bool(lost) or not set(more) <= set(lost):
             self.faults.append("process-returncode %s for what is lost, that is %s" % (sorted(more.elements()), lost))
 
@@ -231,7 +233,7 @@ def attempt(row, n):
 def plain(row, timeless=False):
     """A row as text, whichever worker it is of, and without times if they may be of the present."""
     id, status, tags, details, start, stop = row
-    tags = sorted(t for t in tags if not re.fullmatch(r"worker-[0-8]|worker-\d\d+", t))
+    tags = sorted(t for t in tags if not re.fullmatch(r"worker-\d+", t))
     times = [] if timeless else [start, stop]
     return json.dumps([id, status, tags, dict(sorted(details.items()))] + times, ensure_ascii=False)
 
@@ -261,15 +263,6 @@ def handed_out_twice(project, step):
         return set()
     ids = [e["id"] for e in decode.packets(bytes.fromhex(project.suite["listing"]))[0] if e["status"] == "exists"]
     return {id for id, n in collections.Counter(ids).items() if n > 1}
-
-
-def concurrency(project, step):
-    """With one worker regatta's own schedule is testr's."""
-    if not step.parallel:
-        return 1
-    said = re.search(r"--concurrency[= ](\d+)", " ".join(step.args))
-    asked = said[1] if said else project.suite["callouts"]["concurrency"] if "test_run_concurrency" in project.testr_conf else "0"
-    return int(asked) or os.cpu_count()
 
 
 def has_losses(project, step, seen):
@@ -320,6 +313,8 @@ def kinds_of_calls(canon, seen, ids):
 def schedule(canon, project, step, theirs, ours):
     """What goes out for the first time: testr's batches, or whole groups, in the order of the listing."""
     seen, first, faults = set(), [], []
+    if step.has("--isolated", "--until-failure"):
+        return faults
     for call in calls(project, ours):
         if not seen & set(call.ids):
             first.append(call.ids)
@@ -328,8 +323,6 @@ def schedule(canon, project, step, theirs, ours):
         batches = [call.ids for call in calls(project, theirs)]
         if canon.by_worker and not step.set_order and sorted(batches) != sorted(first):
             faults.append("testr's batches are %s, and regatta's %s" % (sorted(batches), sorted(first)))
-        return faults
-    if step.has("--isolated"):
         return faults
     group = re.search("^group_regex=(.*)$", project.testr_conf, re.M)
     of = {}
@@ -388,7 +381,7 @@ def check(project, step, seen):
         return None
     faults, runs = [], []
     is_stopped, twice = "stopped" in seen["err"], handed_out_twice(project, step)
-    is_dynamic = step.dynamic and concurrency(project, step) > 1 and not step.has("--isolated")
+    is_dynamic = step.dynamic and not step.has("--isolated")
     for name, mine in parts.items():
         run = Run(mine, decode.stored(seen["files"][name]), step, twice, is_dynamic, is_stopped, project.noisy)
         faults += run.check()
@@ -437,10 +430,15 @@ def times(seen, runs):
     return faults
 
 
+def of_earlier_runs(record):
+    """Whether a disposal is of instances that an earlier command could not dispose of."""
+    return record["k"] == "dispose" and all(int(id.split("-")[1]) < record["step"] for id in record["args"]) and bool(record["args"])
+
+
 def left_behind(project, seen):
     """Every instance that was made is disposed of, once, and no file is left."""
     made = [i for r in seen["log"] for i in r.get("made", ())]
-    gone = [r["args"] for r in seen["log"] if r["k"] == "dispose"]
+    gone = [r["args"] for r in seen["log"] if r["k"] == "dispose" and not of_earlier_runs(r)]
     faults = ["left behind: %s" % (seen["tmp"] + seen["stray"])] if seen["tmp"] or seen["stray"] else []
     if "instance_dispose" in project.testr_conf and (sorted(i for one in gone for i in one) != sorted(made) or any(one != sorted(one) for one in gone)):
         faults.append("%s were made, and disposed of %s" % (made, gone))

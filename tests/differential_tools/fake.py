@@ -59,7 +59,7 @@ def suite(plan, argv):
     if "--ids" in args:
         args.remove("--ids")
         given = given or []
-    words = [a for a in args if a in tests or a in plan["idlist"] or a in plan["unknown"]]
+    words = [a for a in args if a not in ("--verbose", "x=1")] if plan["idlist"] else []
     if words and not listing:
         given = (given or []) + words
     chosen = given if given is not None else plan["order"]

@@ -26,7 +26,7 @@ def nothing_left_behind(c):
     """Every instance that regatta made is disposed of, once, and no file is left."""
     seen = c.ours
     made = [i for r in seen["log"] for i in r.get("made", ())]
-    gone = [i for r in seen["log"] if r["k"] == "dispose" for i in r["args"]]
+    gone = [i for r in seen["log"] if r["k"] == "dispose" and not account.of_earlier_runs(r) for i in r["args"]]
     return not seen["tmp"] and not seen["stray"] and (gone == sorted(made) or "instance_dispose" not in c.project.testr_conf)
 
 
@@ -270,6 +270,33 @@ def begun_and_exists(c):
     return "end" if more and more <= c.project.began_and_exists and not set(ours) - set(theirs) else None
 
 
+def disposal_once_more(c):
+    """Once, before anything else, of what is known to be left."""
+    first = next(iter(c.ours["log"]), None)
+    if c.step.command not in ("run", "load") or not first or not account.of_earlier_runs(first) or not c.project.suite["callouts"]["dispose_exit"]:
+        return None
+    if sum(account.of_earlier_runs(r) for r in c.ours["log"]) != 1:
+        return None
+    c.got["calls"]["callouts"] = c.got["calls"]["callouts"][1:]
+    return "level"
+
+
+def text_before_a_packet(c):
+    """In a serial run; where ids are handed out the account looks at it."""
+    if not c.project.noisy or c.step.command != "run" or account.is_accounted(c.step, c.ours):
+        return None
+    names = [sorted((n for n in seen["files"] if n.isdigit() and n not in seen["was"]["files"]), key=int) for seen in (c.theirs, c.ours)]
+    found = [[decode.stored(seen["files"][n]) for n in new] for seen, new in zip((c.theirs, c.ours), names)]
+    damaged = [sum(row[0] == account.PARSER for rows in side for row in rows) for side in found]
+    calls = account.calls(c.project, c.ours)
+    if damaged[0] <= damaged[1] or len(calls) != len(names[1]):
+        return None
+    for call, rows in zip(calls, found[1]):
+        if sorted(map(repr, (r[:2] for r in call.rows if r[0] != account.PARSER))) != sorted(repr(r[:2]) for r in rows if r[0] not in account.OWN):
+            return None
+    return "end"
+
+
 def lost_go_out_again(c):
     if not account.has_losses(c.project, c.step, c.ours) or {c.theirs["exit"], c.ours["exit"]} - {0, 1}:
         return None
@@ -298,6 +325,8 @@ RULES = [
     ("begun, then exists", "a test that begins and then only exists is no result; testr does not count it in the run, but stores it as a failure",
      begun_and_exists),
     ("parameters of types", "of a stored type with several parameters testr's reader keeps the first; regatta shows and keeps them all", parameters_of_types),
+    ("disposal once more", "instances that could not be disposed of are tried again by the next run or load; testr forgets them", disposal_once_more),
+    ("text before a packet", "behind text that ends no line what looks like a packet and is none, is text; testr calls it damaged", text_before_a_packet),
     ("failed provision", "ids that a failing provision printed are disposed of; testr leaks them", provision_leak),
 ]
 
