@@ -25,7 +25,8 @@
 //! # Where to begin reading
 //!
 //! - [`event`]: everything that can happen in a run, and the trait of those who are told.
-//! - [`run::supervisor`]: every rule about instances, batches and signals, without a process in sight.
+//! - [`run::supervisor`]: every rule about instances, batches, losses and signals, without a process in sight, as a table
+//!   that the tests play.
 //! - [`run::Session`]: the one loop.
 //! - [`wire::Scanner`]: how packets are found in a stream that may hold anything.
 //! - [`commands`]: one file for each verb; `run` shows how the rooms are joined.
@@ -52,7 +53,10 @@
 //!
 //! - An instance is used by one callout at a time, and is disposed of exactly once, after its last callout ended,
 //!   unless the user gave up (the third signal), who is then told what is left.
-//! - Every test that was handed out ends as one finished test, or is named as one that gave no result.
+//! - What has to be given back or ended is in the journal ([`run::journal`]) before it is used, and off it once it is
+//!   gone. A journal whose regatta died is seen to by the next command ([`run::recovery`]), and by one only.
+//! - Every test that was handed out ends with exactly one verdict. Attempts that did not decide are kept apart.
+//! - A worker's exit status alone is never believed: what was handed out is counted against what came back.
 //! - What comes from an instance is hostile until [`wire`] has checked it. The configuration is the user's own shell.
 //! - Memory grows with the number of test ids, never with the bytes that pass through: what waits is bounded
 //!   ([`run`]'s outlet, [`report::OpenTests`]) and holds the workers back.

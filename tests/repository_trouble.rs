@@ -327,7 +327,7 @@ fn on_a_full_disk_nothing_is_lost() {
     for (log, place) in [(60_000, "tmp"), (15_000, ".testrepository/regatta")] {
         let sandbox = Sandbox::new();
         sandbox.sh("regatta load", &stream(&["m.old!"], 0));
-        let script = "cp -a .testrepository full && mkdir small && mount -t tmpfs -o size=80k none small\n\
+        let script = "cp -a .testrepository full && mkdir small && mount -t tmpfs -o size=96k none small\n\
                       cp -a .testrepository small/ && cp .testr.conf small/\n\
                       code=0; regatta -d \"$PWD/small\" load || code=$?\n\
                       rm -r .testrepository/* && cp -a small/.testrepository/. .testrepository/; exit $code";
@@ -390,7 +390,7 @@ fn two_processes_at_once_store_all_runs() {
     for id in first_ids.iter().map(|id| &**id).chain(["left.ok", "right.ok", "left.always"]) {
         assert_eq!(sandbox.time(id), Some(0.25), "{id}");
     }
-    let mut ours: Vec<String> = (0..2 * rounds).map(|run| format!("{run}.jsonl")).chain(["lock".into()]).collect();
+    let mut ours: Vec<String> = (0..2 * rounds).map(|run| format!("{run}.jsonl")).chain(["journal", "lock"].map(Into::into)).collect();
     ours.sort();
     assert_eq!(sandbox.names(".testrepository/regatta"), ours);
 }

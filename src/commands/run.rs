@@ -1,6 +1,7 @@
 //! `run`: decide what is to run, in which rounds, and run it on instances.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
     let known = known_ids(&repository, args)?;
     let config = context.config()?;
     let commands = Commands::from_config(&config)?;
-    let settings = Settings::new(&config, &options)?;
+    let settings = Settings { schedule: usual_schedule(), ..Settings::default() }.with(&config, &options)?;
     let groups = commands.group_regex.as_deref().map(Groups::new).transpose()?.flatten();
     let run_id = run_id();
     let (report, abandon) = report(context, args, &repository, &config, &run_id)?;
@@ -71,6 +72,12 @@ pub(super) fn run(context: &Context, args: &Run) -> Result<Exit, Error> {
         let result = selection.run(&mut session).await;
         super::session::close(session, result).await
     })
+}
+
+/// Who types `testr` wants testr's own split.
+fn usual_schedule() -> Schedule {
+    let program = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&program).file_name() == Some(OsStr::new("testr")) { Schedule::Static } else { Schedule::Dynamic }
 }
 
 /// The report of a run, and what gives up whoever reads stdout and stderr and has stalled.

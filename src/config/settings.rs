@@ -189,7 +189,15 @@ impl Settings {
     /// # Errors
     /// When a value is not what its key takes: named with its line in the file, or as the option it is.
     pub fn new(config: &Config, options: &[(&'static str, String)]) -> Result<Self, ConfigError> {
-        let mut settings = Self::default();
+        Self::default().with(config, options)
+    }
+
+    /// The same over other defaults.
+    ///
+    /// # Errors
+    /// As [`Settings::new`].
+    pub fn with(self, config: &Config, options: &[(&'static str, String)]) -> Result<Self, ConfigError> {
+        let mut settings = self;
         for (key, set) in KEYS {
             let Some(value) = config.get(key)? else { continue };
             set(&mut settings, value.trim()).map_err(|expected| ConfigError::BadValue {
