@@ -2,6 +2,8 @@
 //!
 //! All of it is made of numbers, and zero is the plainest of each.
 
+use std::sync::LazyLock;
+
 use super::super::super::*;
 use super::Tape;
 use crate::config::{Keep, NotRun, Schedule};
@@ -10,6 +12,9 @@ use crate::test_id::{Groups, TestId};
 
 /// How many numbers settings and habits are made of.
 pub(super) const NUMBERS: usize = 64;
+
+/// A letter in upper case is a group.
+static GROUPS: LazyLock<Option<Groups>> = LazyLock::new(|| Groups::new("^[A-Z]").unwrap());
 
 /// What a history is given.
 #[derive(Debug)]
@@ -120,7 +125,7 @@ impl Given {
             keys.push(key);
             ids.push(id);
         }
-        let suite = Suite::new(ids, Groups::new("^[A-Z]").unwrap().as_ref()).unwrap();
+        let suite = Suite::new(ids, GROUPS.as_ref()).unwrap();
         Self { rules, suite: Arc::new(suite), natures, keys, adopted, lists, rounds, habits }
     }
 
@@ -233,7 +238,7 @@ fn offers(draw: &mut Tape<'_>) -> BTreeSet<Upkeep> {
     offers
 }
 
-/// A letter in upper case is a group of up to ten tests.
+/// A group has up to ten tests.
 fn name_of(number: u32) -> String {
     let mut draw = Tape::new(std::slice::from_ref(&number));
     let number = draw.below(200);
