@@ -363,6 +363,7 @@ def told(canon, project, step, seen, last_step, last):
         unended = {"FAIL: " + id for call in calls(project, seen) for id in call.open - told}
         shown = [sorted(re.sub(" in .*", "", "\n".join(text.split("\n")[:2])) for kind, text in blocks
                         if kind == "failure" or kind == "summary" and "-q" not in step.args) for blocks in (theirs, ours)]
+        shown = [[text for text in side if text != "Ran tests"] for side in shown]
         shown[0] = [text for text in shown[0] if text in shown[1] or text.split("\n")[0] not in unended]
         if shown[0] != shown[1]:
             faults.append("testr says of what is stored %s, and regatta said %s" % tuple(shown))

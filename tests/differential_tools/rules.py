@@ -205,8 +205,8 @@ def words_of_the_parser(c):
                     row[3]["Packet data"] = "<cut off>"
         for key, rows in side.get("stream", {}).get("tests", {}).items():
             if key.startswith("subunit.parser "):
-                for row, after in zip(rows, rows[1:]):
-                    if row[3] == "Packet data" and after[5] == "<cut off>":
+                for row, other in list(zip(rows, rows[1:])) + list(zip(rows[1:], rows)):
+                    if len(row) > 1 < len(other) and row[3] == "Packet data" and other[3] == "Parser Error" and other[5] == "<cut off>":
                         row[5] = "<cut off>"
         for name in c.canon.unordered_runs & set(side["runs"]):
             side["runs"][name].sort(key=repr)
