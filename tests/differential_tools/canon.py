@@ -47,7 +47,7 @@ class Canon:
             self.reasons.add("ids in set order, in parallel" if step.set_order else "split by times of the present")
         race = False
         for one, names in zip(seen, new):
-            for name in names:
+            for name in sorted(names, key=int):
                 workers, latest, failed = {}, {}, {}
                 for id, status, tags, _, start, stop in decode.stored(one["files"][name]):
                     workers.setdefault(id, set()).update(t for t in tags if re.fullmatch(r"worker-[0-8]", t))

@@ -148,7 +148,8 @@ def order_of_unfinished(c):
 
 
 def dispose_of_nothing(c):
-    if any(r["k"] == "dispose" and not r["args"] for r in c.theirs["log"]) and not any(r["k"] == "dispose" for r in c.ours["log"]):
+    if any(r["k"] == "dispose" and not r["args"] for r in c.theirs["log"]) and \
+            not any(r["k"] == "dispose" and not account.of_earlier_runs(r) for r in c.ours["log"]):
         c.want["calls"]["callouts"] = [r for r in c.want["calls"]["callouts"] if r[0] != "dispose"]
         c.want["stdout"] = [b for b in c.want["stdout"] if not b[1].startswith("running=callout dispose")]
         if c.theirs["exit"] == 3 and c.project.suite["callouts"]["dispose_exit"]:
@@ -205,8 +206,10 @@ def words_of_the_parser(c):
                     row[3]["Packet data"] = "<cut off>"
         for key, rows in side.get("stream", {}).get("tests", {}).items():
             if key.startswith("subunit.parser "):
-                for row, after in zip(rows, rows[1:]):
-                    if row[3] == "Packet data" and after[5] == "<cut off>":
+                # One report, or several whose order is chance.
+                rows = [row for report in rows for row in report] if rows and rows[0] and isinstance(rows[0][0], list) else rows
+                for row in rows if any(r[5:6] == ["<cut off>"] for r in rows) else []:
+                    if row[3:4] == ["Packet data"]:
                         row[5] = "<cut off>"
         for name in c.canon.unordered_runs & set(side["runs"]):
             side["runs"][name].sort(key=repr)
@@ -297,6 +300,19 @@ def text_before_a_packet(c):
     return "end"
 
 
+def behind_damage(c):
+    if c.step.command != "run" or not account.is_accounted(c.step, c.ours) or {c.theirs["exit"], c.ours["exit"]} - {0, 1}:
+        return None
+    handed = {id for call in account.calls(c.project, c.ours) for id in call.ids}
+    rows = [[row for n, data in seen["files"].items() if n.isdigit() and n not in seen["was"]["files"] for row in decode.stored(data)]
+            for seen in (c.theirs, c.ours)]
+    damaged = [sum(row[0] == account.PARSER for row in side) for side in rows]
+    strange = [sorted(row[0] for row in side if row[0] not in handed and row[0] not in account.OWN) for side in rows]
+    if damaged[0] != damaged[1] or not damaged[0] or len(strange[0]) <= len(strange[1]):
+        return None
+    return "adopt" if account.judge(c.canon, c.project, c.step, c.theirs, c.ours) == [] else None
+
+
 def lost_go_out_again(c):
     if not account.has_losses(c.project, c.step, c.ours) or {c.theirs["exit"], c.ours["exit"]} - {0, 1}:
         return None
@@ -305,6 +321,7 @@ def lost_go_out_again(c):
 
 # Name, why, what looks at a command. The words come first, so that rows which differ in nothing else are alike.
 RULES = [
+    ("behind a damaged packet", "there only results of tests that were handed out are believed, since others may be part of it", behind_damage),
     ("lost tests go out again", "tests that a runner left without a status by a bad end go out again; with testr those in progress fail, and those "
      "that never began are silently missing", lost_go_out_again),
     ("words of subunit.parser", "what is wrong with a damaged packet is said in regatta's words", words_of_the_parser),
