@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 use regatta::event::{FileChunk, FinishedTest, Stamp, Status, TestEvent};
-use regatta::schedule::partition;
+use regatta::schedule::{Asker, Queue, Suite, partition};
 use regatta::test_id::{Groups, TestId};
 use regatta::wire::{Item, Scanner, encode, forward, v1};
 
@@ -96,10 +96,19 @@ fn split(c: &mut Criterion) {
     let ids: Vec<TestId> = (0..100_000).map(|n| format!("suite.mod{}.test_{n}", n % 500).as_str().into()).collect();
     let times: HashMap<TestId, f64> = ids.iter().zip(0u32..).map(|(id, n)| (id.clone(), f64::from(n % 97))).collect();
     let groups = Groups::new(r"([^\.]+\.)+").expect("it is a pattern");
-    let mut group = c.benchmark_group("partition");
+    let mut group = c.benchmark_group("schedule");
     group.throughput(Throughput::Elements(ids.len() as u64));
-    group.bench_function("100,000 timed tests", |b| b.iter(|| partition(&ids, 16, &times, None)));
-    group.bench_function("in 500 groups", |b| b.iter(|| partition(&ids, 16, &times, groups.as_ref())));
+    for (name, groups) in [("100,000 tests", None), ("in 500 groups", groups.as_ref())] {
+        let suite = Suite::new(ids.clone(), groups).expect("the pattern matches");
+        group.bench_function(format!("partition, {name}"), |b| b.iter(|| partition(&suite, 16, &times)));
+        group.bench_function(format!("queue, {name}"), |b| {
+            b.iter(|| {
+                let mut queue = Queue::by_group(suite.grouped(suite.tests()));
+                let asker = Asker { place: None, has_others: false, hands: 16, others_run: false };
+                std::iter::from_fn(|| queue.take(asker)).count()
+            });
+        });
+    }
     group.finish();
 }
 

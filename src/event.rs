@@ -243,7 +243,6 @@ impl fmt::Display for How {
 
 /// What happens in a run, in the order in which it happens.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every event is the large variant")]
 pub enum RunEvent {
     /// A shell line is about to be started; testr's `running=`.
     Running {

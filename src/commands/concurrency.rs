@@ -42,7 +42,7 @@ pub(super) async fn decide(
 }
 
 async fn ask(line: String, signals: &mut Signals) -> Result<Result<i64, Interrupt>, Error> {
-    let shell = ShellLine { line: line.clone(), env: vec![], output: None, foreground: true };
+    let shell = ShellLine { line: line.clone(), env: vec![], gated: false, output: None, foreground: true };
     let said = match capture(shell, signals).await {
         Ok(said) => said,
         Err(interrupt) => return Ok(Err(interrupt)),

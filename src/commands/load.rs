@@ -15,6 +15,7 @@ use crate::event::Counts;
 use crate::event::{Pause, RunEnd, RunEvent, Sink, WorkerId};
 use crate::merge::Merge;
 use crate::report::{Packets, Record, Report, Stderr, Stdout, Text};
+use crate::run::journal::{About, Journal};
 use crate::wire::{Item, Scanner};
 
 /// How much is read at once.
@@ -31,6 +32,8 @@ pub(super) fn load(context: &Context, args: &Load) -> Result<Exit, Error> {
     };
     let filter_tags = if args.subunit { Default::default() } else { context.config()?.filter_tags()? };
     let run = run_id();
+    // Says that its results are being written: should we die, another command stores them.
+    let journal = Journal::create(&repository.journal(), &About::without_callouts(&run)).ok();
     let record = Record::new(repository.record_path(&run));
     let sinks: Vec<Box<dyn Sink>> =
         vec![Box::new(repository.inserter(&run)), out, Box::new(Stderr::open()), Box::new(record)];
@@ -54,6 +57,7 @@ pub(super) fn load(context: &Context, args: &Load) -> Result<Exit, Error> {
     };
     report.finish(&mut end)?;
     report.pause(Pause::End)?;
+    journal.map_or(Ok(()), Journal::close).map_err(Error::failure)?;
     Ok(if args.subunit { Exit::Passed } else { Exit::of(&end.counts) })
 }
 

@@ -239,3 +239,27 @@ pub(super) fn text_listing(listing: &Listing) -> Option<Error> {
             .hint("the test command has to list its tests as a subunit v2 stream")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Verb, typed};
+
+    fn said(line: &str) -> Vec<(&'static str, String)> {
+        match typed(line).verb {
+            Some(Verb::Run(run)) => run.settings.said(),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_setting_has_an_option() {
+        let words = Settings::keys().map(|key| format!(" --{}=1", key.replace('_', "-")));
+        let mut all = said(&format!("run{}", words.collect::<String>()));
+        all.sort();
+        let mut keys: Vec<_> = Settings::keys().map(|key| (key, "1".to_owned())).collect();
+        keys.sort();
+        assert_eq!(all, keys);
+        assert_eq!(said("run --fail-fast"), [("max_fail", "1".to_owned())]);
+    }
+}

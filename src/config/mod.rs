@@ -189,7 +189,7 @@ mod tests {
     fn the_example_names_every_key() {
         let example = include_str!("../../.testr.conf.example");
         let config = config(example).unwrap();
-        let keys = [
+        let testrs = [
             "filter_tags",
             "group_regex",
             "instance_dispose",
@@ -201,11 +201,15 @@ mod tests {
             "test_list_option",
             "test_run_concurrency",
         ];
+        let mut keys: Vec<&str> = testrs.into_iter().chain(OPTIONAL).chain(Settings::keys()).collect();
+        keys.sort_unstable();
         assert_eq!(config.keys().collect::<Vec<_>>(), keys);
         for key in keys {
             assert!(config.get(key).unwrap().is_some(), "{key}");
         }
         let commands = Commands::from_config(&config).unwrap();
         commands.require_listing(&commands.test_template(&[])).unwrap();
+        let settings = Settings::new(&config, &[]).unwrap();
+        assert_eq!(settings, Settings { replace_limit: Some(4), ..Settings::default() }, "the defaults");
     }
 }

@@ -124,7 +124,7 @@ impl Bookkeeping {
 
     pub(super) fn renew(&mut self) {
         self.renew_at = Instant::now() + RENEWAL;
-        let lease = self.journal.as_ref().map(|journal| journal.lease().to_path_buf()).unwrap_or_else(PathBuf::new);
+        let lease = self.journal.as_ref().map(|journal| journal.lease().to_path_buf()).unwrap_or_default();
         self.write(|journal| journal.renew().map_err(JournalError::io("write", &lease)));
     }
 

@@ -43,6 +43,8 @@ pub struct Callouts {
     dispose: Option<Template>,
     upkeep: BTreeMap<Upkeep, Template>,
     has_shell: bool,
+    /// Callouts wait until they are written down in the journal.
+    is_gated: bool,
     surroundings: Surroundings,
     /// The leases of instances of earlier runs, by their ids.
     adopted: BTreeMap<String, PathBuf>,
@@ -62,6 +64,7 @@ impl Callouts {
             dispose: parse(&commands.instance_dispose),
             upkeep: Upkeep::ALL.into_iter().filter_map(optional).collect(),
             has_shell: commands.optional.contains_key("instance_shell"),
+            is_gated: surroundings.lease.is_some(),
             surroundings,
             adopted: BTreeMap::new(),
         }
@@ -123,13 +126,19 @@ impl Instances for Callouts {
         let line = self.provision.as_ref().map(|template| template.render(&values)).unwrap_or_default();
         let env = self.env(None, [("REGATTA_INSTANCE_COUNT", count)]);
         // People type passphrases here.
-        start(ShellLine { line, env, output, foreground: true })
+        start(ShellLine { line, env, gated: self.is_gated, output, foreground: true })
     }
 
     fn execute(&mut self, on: Option<&Instance>, command: &CommandLine) -> Started {
         let (Some(template), Some(instance)) = (&self.execute, on) else {
             let env = self.env(on, []);
-            return start(ShellLine { line: command.line.clone(), env, output: None, foreground: false });
+            return start(ShellLine {
+                line: command.line.clone(),
+                env,
+                gated: self.is_gated,
+                output: None,
+                foreground: false,
+            });
         };
         let file = command.id_file.as_ref().map(|path| path.to_string_lossy().into_owned());
         let values = Values::new(EXECUTE)
@@ -151,7 +160,7 @@ impl Instances for Callouts {
                 Err(error) => return Started::not_run(line, &error),
             }
         }
-        let mut started = start(ShellLine { line, env, output: None, foreground: false });
+        let mut started = start(ShellLine { line, env, gated: self.is_gated, output: None, foreground: false });
         let ended = started.ended;
         started.ended = Box::pin(async move {
             let how = ended.await;
@@ -184,13 +193,13 @@ impl Instances for Callouts {
             Upkeep::Ready | Upkeep::Check | Upkeep::Kill | Upkeep::Fence | Upkeep::Renew => {}
         }
         let line = self.upkeep.get(&upkeep).map(|template| template.render(&values)).unwrap_or_default();
-        start(ShellLine { line, env, output: None, foreground: false })
+        start(ShellLine { line, env, gated: self.is_gated, output: None, foreground: false })
     }
 
     fn dispose(&mut self, ids: &[String]) -> Started {
         let line = self.dispose_line(ids).unwrap_or_default();
         let env = self.env(None, [("REGATTA_INSTANCE_IDS", ids.join(" "))]);
-        start(ShellLine { line, env, output: None, foreground: false })
+        start(ShellLine { line, env, gated: self.is_gated, output: None, foreground: false })
     }
 
     fn disposal(&self, ids: &[String]) -> Option<String> {

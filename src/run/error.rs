@@ -13,7 +13,7 @@ use crate::test_id::IdError;
 pub enum RunError {
     /// A callout failed.
     #[error(transparent)]
-    Callout(#[from] CalloutFailure),
+    Callout(Box<CalloutFailure>),
     /// Provision succeeded without an id that was not there before.
     #[error("instance_provision was asked for {asked} more and printed no new id (there are {have})\n  line: {line}")]
     ProvisionedNothing {
@@ -36,7 +36,7 @@ pub enum RunError {
     #[error("{failure}")]
     LeftBehind {
         /// The disposal.
-        failure: CalloutFailure,
+        failure: Box<CalloutFailure>,
         /// What it was to dispose of.
         ids: Vec<String>,
     },
@@ -74,6 +74,12 @@ pub enum RunError {
         /// How long the line is.
         bytes: usize,
     },
+}
+
+impl From<CalloutFailure> for RunError {
+    fn from(failure: CalloutFailure) -> Self {
+        Self::Callout(Box::new(failure))
+    }
 }
 
 fn incomplete(stop: &Stop, limit: Option<Duration>) -> String {

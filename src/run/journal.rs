@@ -79,6 +79,18 @@ pub struct About {
 }
 
 impl About {
+    /// Of a run that only stores what others ran.
+    #[must_use]
+    pub fn without_callouts(run_id: &str) -> Self {
+        Self {
+            run_id: run_id.to_owned(),
+            directory: std::env::current_dir().unwrap_or_else(|_| ".".into()),
+            program: std::env::current_exe().unwrap_or_default(),
+            templates: BTreeMap::new(),
+            env: BTreeMap::new(),
+        }
+    }
+
     /// Of a run of these commands, in the current directory.
     #[must_use]
     pub fn new(run_id: &str, program: &Path, commands: &Commands) -> Self {

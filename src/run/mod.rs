@@ -288,7 +288,7 @@ impl Session {
         let closed = match self.drive(Input::Close).await {
             Outcome::DisposalFailed(ending, left) => {
                 let failure = self.failure("instance_dispose", "while disposing of the instances", ending);
-                Err(RunError::LeftBehind { failure, ids: left })
+                Err(RunError::LeftBehind { failure: Box::new(failure), ids: left })
             }
             Outcome::Closed => Ok(()),
             other => Err(self.not_reached(other)),

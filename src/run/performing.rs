@@ -90,6 +90,10 @@ impl Session {
         let told = instance.as_ref().map(|instance| instance.id.clone());
         self.tell(RunEvent::CalloutStarted { number, key, line: line.clone(), instance: told, at: Utc::now() });
         self.books.callout_started(number, key, started.pid, started.leads_session);
+        // Only now: what nobody has written down nobody would end.
+        if let Some(gate) = started.gate.take() {
+            gate.open();
+        }
         let end = std::mem::replace(&mut started.end, Box::new(|_| ()));
         let running = Running { number, key, line, end, instance, tests: 0, _command: command };
         self.calls.insert(call, running);

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -40,6 +40,8 @@ pub struct Started {
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
     /// What it writes on stderr.
     pub stderr: Box<dyn AsyncRead + Send + Unpin>,
+    /// Where it waits to be written down before it does anything: lets it go on. Dropping it ends it.
+    pub gate: Option<Gate>,
     /// Resolves when it ended.
     pub ended: Pin<Box<dyn Future<Output = How> + Send>>,
     /// Ends it. Called any number of times, also after it ended.
@@ -58,6 +60,7 @@ impl Started {
             line,
             pid: None,
             leads_session: false,
+            gate: None,
             stdout: Box::new(empty()),
             stderr: Box::new(empty()),
             ended: Box::pin(std::future::ready(how)),
@@ -76,6 +79,8 @@ pub struct ShellLine {
     pub line: String,
     /// What is added to the environment.
     pub env: Vec<(&'static str, String)>,
+    /// It waits to be let go ([`Started::gate`]).
+    pub gated: bool,
     /// Where its stdout goes; a pipe if nothing is said.
     pub output: Option<Output>,
     /// Stay in the terminal's foreground group, if there is a terminal, so that a passphrase can be asked for.
@@ -99,10 +104,25 @@ pub(super) const OWN_VARIABLES: [&str; 12] = [
     "REGATTA_TTL",
 ];
 
+/// Waits for a line on stdin, and becomes the shell that the line is for. Without one, who started it has died.
+const GATE: &str = "read -r go || exit 125; exec /bin/sh -c \"$1\" </dev/null";
+
+/// Something that was started waits behind it.
+#[derive(Debug)]
+pub struct Gate(File);
+
+impl Gate {
+    /// Let it go on.
+    pub fn open(mut self) {
+        // An error means that it has ended.
+        let _ = self.0.write_all(b"\n");
+    }
+}
+
 /// Start a shell line: stdin at its end, stdout and stderr ours to read.
 #[must_use]
 pub fn start(shell: ShellLine) -> Started {
-    let ShellLine { line, env, output, foreground } = shell;
+    let ShellLine { line, env, gated, output, foreground } = shell;
     let (file, path) = output.unzip();
     let followed = path.as_deref().map(follow).transpose();
     let (follow, finish) = match followed {
@@ -114,7 +134,12 @@ pub fn start(shell: ShellLine) -> Started {
         for name in OWN_VARIABLES {
             c.env_remove(name);
         }
-        c.arg("-c").arg(&line).envs(env).stdin(Stdio::null()).stderr(Stdio::piped());
+        c.arg("-c").envs(env).stderr(Stdio::piped());
+        if gated {
+            c.args([GATE, "/bin/sh", &line]).stdin(Stdio::piped());
+        } else {
+            c.arg(&line).stdin(Stdio::null());
+        }
         c.stdout(file.map_or_else(Stdio::piped, Stdio::from));
     });
     if session {
@@ -132,6 +157,7 @@ pub fn start(shell: ShellLine) -> Started {
         None => Box::new(child.stdout().take().expect("it was asked for as a pipe")),
     };
     let stderr = child.stderr().take().expect("it was asked for as a pipe");
+    let gate = child.stdin().take().and_then(|stdin| stdin.into_owned_fd().ok()).map(|stdin| Gate(stdin.into()));
     let ender = Arc::clone(&group);
     let ended = async move {
         let status = child.into_inner().wait().await;
@@ -143,7 +169,7 @@ pub fn start(shell: ShellLine) -> Started {
         status.map_or_else(|error| How::NotRun(error.to_string()), how)
     };
     let end = Box::new(move |force| ender.end(force));
-    Started { line, pid, leads_session: session, stdout, stderr: Box::new(stderr), ended: Box::pin(ended), end }
+    Started { line, pid, leads_session: session, gate, stdout, stderr: Box::new(stderr), ended: Box::pin(ended), end }
 }
 
 /// The processes of one shell line.
@@ -397,9 +423,13 @@ mod tests {
             let mut started = start(ShellLine {
                 line: line.into(),
                 env: vec![("WHO", "me".into())],
+                gated: true,
                 output: None,
                 foreground: false,
             });
+            if let Some(gate) = started.gate.take() {
+                gate.open();
+            }
             act(&mut started.end);
             let mut stdout = Kept::default();
             let ending = attend(started, &mut stdout, &mut Kept::default()).await;

@@ -39,18 +39,24 @@
 //! | lost_limit | static lost_limit=1 1 instance, a b | w0: a~ signal 9; w1: b. exit 0 | w0 gets a b on i0; a crashed, b again, w1 gets b on i0; returncode of w0, done |
 //! | status 0 with a test in progress is no good end | dynamic 1 instance, a b | w0: a~ exit 0; w1: b. exit 0; w2: a~ exit 0 | w0 gets a on i0; a again, w1 gets b on i0; w2 gets a on i0; a crashed, done |
 //! | groups stay whole | dynamic 1 instance, A1 A2 b | w0: A1. A2~ exit 7; w1: b. exit 0; w2: A2. exit 0 | w0 gets A1 A2 on i0; A2 again, w1 gets b on i0; w2 gets A2 on i0; done |
+//! | so does the order of the listing | dynamic 1 instance, A1 b A2 c d e | w0: exit 0; w1: c. d. exit 0; w2: e. exit 0 | w0 gets A1 b A2 on i0; A1 again, b again, A2 again, w1 gets c d on i0; w2 gets e on i0; w3 gets A1 b A2 on i0 |
 //! | nothing in progress, something done | dynamic lost_limit=1 1 instance, A1 A2 A3 | w0: A1. exit 7; w1: A2. exit 7; w2: A3. exit 0 | w0 gets A1 A2 A3 on i0; A2 again, A3 again, w1 gets A2 A3 on i0; A3 again, i0 is dead, dispose i0, provision 1; there is no such worker |
 //! | nothing done: halves | static +check 1 instance, a b c d | w0: exit 7; check i0: exit 0; w1: exit 7; check i0: exit 0; w2: c. d. exit 0; w3: exit 7; check i0: exit 0; w4: b. exit 0; w5: exit 7 | w0 gets a b c d on i0; a again, b again, c again, d again, check i0; w1 gets a b on i0; a again, b again, check i0; w2 gets c d on i0; w3 gets a on i0; a again, check i0; w4 gets b on i0; w5 gets a on i0; a lost, check i0, returncode of w5, done |
 //! | nothing ever done: stopped | static 1 process, a b c d | w0: exit 7; w1: exit 7; w2: exit 7 | w0 gets a b c d; a again, b again, c again, d again, w1 gets a b; a again, b again, w2 gets c d; c again, d again, a lost, b lost, c lost, d lost, returncode of w2, stopped: Fruitless(3, 0) |
+//! | stopped, and no runner ended badly | static lost_limit=9 1 process, a | w0: a~ exit 0; w1: a~ exit 0; w2: a~ exit 0 | w0 gets a; a again, w1 gets a; a again, w2 gets a; a again, a lost, stopped: Fruitless(3, 0) |
 //! | a test runs out of time | dynamic test_timeout=5 1 instance, A1 A2 A3 | w0: A1. A2~; 5 s later; 3 s later; w0: A1. A2~ signal 9; w1: A2. A3. exit 0 | w0 gets A1 A2 A3 on i0; -; TERM w0; KILL w0; A2 again, A3 again, w1 gets A2 A3 on i0; done |
 //! | nothing is written | dynamic no_output_timeout=5 1 instance, a b | w0: a~; 4 s later; w0: a~; 4 s later; 1 s later; w0: a~ signal 15; w1: b. exit 0; w2: a. exit 0 | w0 gets a on i0; -; -; -; -; TERM w0; a again, w1 gets b on i0; w2 gets a on i0; done |
+//! | without a grace | static test_timeout=5 grace=0 1 instance, a | w0: a~; woken; woken; w0: a~ signal 9 | w0 gets a on i0; -; TERM w0; KILL w0; a again, w1 gets a on i0 |
 //! | failed tests once more, elsewhere | static retries=1 2 instances, a b | w0: a! exit 1; w1: b. exit 0; w2: a. exit 0 | w0 gets a on i0, w1 gets b on i1; -; w2 gets a on i1; done |
 //! | fail again | static retries=1 1 instance, a b | w0: a! b. exit 0; w1: a! exit 0 | w0 gets a b on i0; w1 gets a on i0; done |
 //! | a loss in a retry | static retries=1 lost_limit=1 1 instance, a b | w0: a! b. exit 1; w1: a~ signal 9 | w0 gets a b on i0; w1 gets a on i0; a failed before, returncode of w0, done |
+//! | groups stay whole wherever their tests failed | dynamic retries=1 2 instances, A1 A2 b | w0: A1! A2~ exit 7; w1: b. exit 0; w2: A2! exit 1 | w0 gets A1 A2 on i0, w1 gets b on i1; A2 again; w2 gets A2 on i1; w3 gets A1 A2 on i0 |
 //! | max_fail | dynamic max_fail=1 2 instances, a b c d e | w0: a!; w0: a! signal 15; w1: b~ signal 15 | w0 gets a b on i0, w1 gets c on i1; TERM w0, TERM w1; b unknown; c unknown, stopped: Failures(2) |
+//! | nobody asks about an instance then | dynamic max_fail=1 +kill +check 2 instances, a b c | w0: a~ exit 255; w1: b!; kill i0: exit 0; w1: b! signal 15 | w0 gets a on i0, w1 gets b on i1; a again, kill i0; TERM w1; -; stopped: Failures(2) |
 //! | max_duration | dynamic max_duration=9 1 instance, a b | 9 s later; w0: a~ signal 15 | w0 gets a on i0; TERM w0; a unknown, stopped: Duration(1) |
 //! | without a word: dead, replaced | dynamic 1 instance, a | w0: exit 255; provision: i1 exit 0; dispose 0: exit 0; w1: a. exit 0 | w0 gets a on i0; a again, i0 is dead, dispose i0, provision 1; w1 gets a on i1; -; done |
 //! | twice in a row | dynamic lost_limit=3 2 instances, a b c d e f | w0: a~ exit 255; w2: b~ exit 255; dispose 0: exit 0; provision: i2 exit 0 | w0 gets a b on i0, w1 gets c on i1; a again, b again, w2 gets b on i0; b again, i0 is dead, dispose i0, provision 1; -; w3 gets d on i2 |
+//! | not where enough are left | dynamic lost_limit=9 replace_limit=9 1 instance, a | w0: exit 255; provision: i1 i2 exit 0; dispose 0: exit 0; w1: exit 255 | w0 gets a on i0; a again, i0 is dead, dispose i0, provision 1; w1 gets a on i1; -; a again, i1 is dead, w2 gets a on i2 |
 //! | a last one is used on | dynamic replace_limit=0 1 instance, a b | w0: exit 255; w1: b. exit 0; w2: a. exit 0 | w0 gets a on i0; a again, w1 gets b on i0; w2 gets a on i0; done |
 //! | a check decides | dynamic +check 1 instance, a | w0: exit 255; check i0: exit 0; w1: a. exit 0 | w0 gets a on i0; a again, check i0; w1 gets a on i0; done |
 //! | a check that fails | dynamic +check 2 instances, a b c | w0: a~ exit 255; check i0: exit 1; provision: i2 exit 0; w2: c. exit 0; w1: b. exit 0; w3: a. exit 0 | w0 gets a on i0, w1 gets b on i1; a again, check i0; i0 is dead, dispose i0, provision 1; w2 gets c on i2; w3 gets a on i2; -; done |
@@ -58,6 +64,7 @@
 //! | a kill that fails | dynamic +kill +fence 1 instance, a | w0: a~ exit 255; kill i0: exit 1; fence i0: exit 0; provision: i1 exit 0 | w0 gets a on i0; a again, kill i0; i0 is dead, fence i0, provision 1; dispose i0; w1 gets a on i1 |
 //! | none left | dynamic replace_limit=0 +check 1 instance, a b | w0: exit 255; check i0: exit 1; close; dispose 0: exit 0 | w0 gets a on i0; a again, check i0; i0 is dead, a lost, returncode of w0, stopped: no instance, 1 left; dispose i0; done |
 //! | its replacement fails | dynamic +check 1 instance, a | w0: a~ exit 255; check i0: exit 1; dispose 0: exit 0; provision: exit 1; close | w0 gets a on i0; a again, check i0; i0 is dead, dispose i0, provision 1; -; a lost, returncode of w0, stopped: no instance, 0 left; done |
+//! | provision fails, and is needed no more | listing static instance_ids=streamed 2 instances, a | provision: i0; provision: exit 1; listing: exit 0; run; w0: a. exit 0 | provision 2; list on i0; -; listed; w0 gets a on i0; done |
 //! | a probe, until it is good | static +ready 1 instance, a | ready i0: exit 1; 0.05 s later; ready i0: exit 0; w0: a. exit 0 | ready i0; -; ready i0; w0 gets a on i0; done |
 //! | a probe, until its limit | static +ready ready_limit=1 1 instance, a | ready i0: exit 1; 1 s later; 3 s later; ready i0: signal 9 | ready i0; -; ready i0; TERM ready i0; i0 is dead, dispose i0, provision 1 |
 //! | collected, then disposed of, together | static +collect 2 instances, a b | w0: a. exit 0; w1: b. exit 0; close; collect i0: exit 0; collect i1: exit 1; dispose 0: exit 0 | w0 gets a on i0, w1 gets b on i1; -; done; collect i0, collect i1; -; dispose i0 i1; done |
@@ -65,10 +72,13 @@
 //! | a disposal that hangs | static dispose_limit=5 1 instance, a | w0: a. exit 0; close; 5 s later; 3 s later; dispose 0: signal 9 | w0 gets a on i0; done; dispose i0; TERM dispose(0); KILL dispose(0); i0 is left, left behind: i0 |
 //! | kept | static keep=failed 2 instances, a b | w0: a! exit 0; w1: b. exit 0; close; dispose 0: exit 0 | w0 gets a on i0, w1 gets b on i1; -; done; i0 is kept, dispose i1; done |
 //! | kept, and told for how long | static keep=always +renew 1 instance, a | 20 s later; renew i0: exit 0; w0: a. exit 0; close; keep i0: exit 0 | w0 gets a on i0; renew i0; -; done; keep i0; i0 is kept, done |
+//! | not what was never ready | listing static keep=always max_duration=9 1 instance, a | provision: i0 exit 0; listing: exit 0; run; w0: exit 255; provision: i1; woken; close; provision: signal 15; dispose 0: exit 0 | provision 1; list on i0; listed; w0 gets a on i0; a again, i0 is dead, dispose i0, provision 1; -; TERM provision, stopped: Duration(1); -; -; dispose i1 |
 //! | given back early | dynamic instance_release=early 2 instances, a b | w0: a. exit 0; w1: b. exit 0; close; dispose 0: exit 0; dispose 1: exit 0 | w0 gets a on i0, w1 gets b on i1; dispose i0; done; -; dispose i1; done |
 //! | the first signal | dynamic +kill +collect 2 instances, a b c | signal; w0: a~ signal 15; 3 s later; w1: signal 9; close; kill i0: exit 0; kill i1: exit 0; collect i0: exit 0; collect i1: exit 0; dispose 0: exit 0 | w0 gets a on i0, w1 gets b on i1; TERM w0, TERM w1; a unknown; KILL w1; b unknown, stopped: Signal; kill i0, kill i1; collect i0; collect i1; -; dispose i0 i1; done |
+//! | after it a limit of the run is none | dynamic max_duration=1 1 instance, a | signal; woken | w0 gets a on i0; TERM w0; KILL w0 |
 //! | the second signal | dynamic +kill +collect 1 instance, a b | signal; signal; w0: a~ signal 9; close; kill i0: exit 0; dispose 0: exit 0 | w0 gets a on i0; TERM w0; KILL w0; a unknown, stopped: Signal; kill i0; dispose i0; done |
 //! | the third signal | dynamic 1 instance, a b | signal; signal; w0: a~ signal 9; close; signal | w0 gets a on i0; TERM w0; KILL w0; a unknown, stopped: Signal; dispose i0; abandoned(["i0"]) |
+//! | with all that is left | dynamic instance_release=early 2 instances, a b | w0: a. exit 0; dispose 0: exit 1; signal; signal; signal; close | w0 gets a on i0, w1 gets b on i1; dispose i0; i0 is left; TERM w1; KILL w1; abandoned(["i0", "i1"]); done |
 //! | a signal while a replacement is made | dynamic 1 instance, a | w0: exit 255; signal; provision: i1 signal 15; dispose 0: exit 0; close; dispose 1: exit 0 | w0 gets a on i0; a again, i0 is dead, dispose i0, provision 1; TERM provision, stopped: Signal; -; -; dispose i1; done |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -431,7 +441,8 @@ impl Supervisor {
             Input::WorkerEnded(worker, ending, account) => self.worker_ended(worker, &ending, &account),
             Input::Ended(call, ending) => self.ended(call, ending),
             Input::Signal => self.signal(),
-            Input::Tick => {}
+            // Who woke it has forgotten the time.
+            Input::Tick => self.woken_at = None,
         }
         self.enforce_limits();
         if self.goal != Goal::None {

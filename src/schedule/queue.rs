@@ -112,7 +112,11 @@ impl Queue {
         self.push_again(groups.concat(), avoid);
     }
 
-    fn push_again(&mut self, tests: Vec<TestNumber>, avoid: Option<usize>) {
+    fn push_again(&mut self, mut tests: Vec<TestNumber>, avoid: Option<usize>) {
+        if !self.is_fixed {
+            // The order of the listing; groups may be interleaved in it.
+            tests.sort_unstable();
+        }
         if !tests.is_empty() {
             self.again.push_back(Again { tests, avoid });
         }

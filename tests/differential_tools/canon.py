@@ -60,9 +60,7 @@ class Canon:
                         self.racing.add(id)
                         race = race or len(failed[id]) > 1
                     (self.unstable.add if now or id in self.racing else self.unstable.discard)(id)
-        suite = self.project.suite
-        by_batch = suite["exit"] != 0 or self.project.victim or any("die" in t for t in suite["tests"].values()) or \
-            "filter_tags=worker-0" in self.project.testr_conf
+        by_batch = self.batches_matter()
         # Which tests run together, or in which order, is not known: where results depend on it, nothing is.
         if by_batch and ran and (step.parallel and not self.by_worker or step.set_order):
             return "results depend on batches that are chance"
@@ -70,6 +68,12 @@ class Canon:
         if step.has("--analyze-isolation") and table.count(b"\n") > 2:
             return "several failures are analysed in set order"
         return race and "workers disagree on one id"
+
+    def batches_matter(self):
+        """Whether results depend on which tests run together."""
+        suite = self.project.suite
+        return suite["exit"] != 0 or self.project.victim or any("die" in t for t in suite["tests"].values()) or \
+            "filter_tags=worker-0" in self.project.testr_conf
 
     def aspects(self, step, seen):
         """The canonical observation: {aspect: plain data}."""

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import traceback
 
-from . import histories, rules
+from . import account, histories, rules
 from .canon import Canon
 from .projects import Project
 from .sides import ForkedScript, Program, Side
@@ -29,6 +29,11 @@ def generate(seed, number):
     """The project and the steps of a case."""
     project = Project(random.Random("regatta %d %d" % (seed, number)))
     steps = histories.history(project)
+    # Of its own, so that it changes nothing else of a case.
+    chance = random.Random("schedule %d %d" % (seed, number))
+    for step in steps:
+        if step.command == "run" and not step.has("--until-failure", "--analyze-isolation") and chance.random() < 0.4:
+            step.extra, step.dynamic = [], True
     project.cross = project.rng.random() < 0.5
     for step in steps:
         step.present = project.stamps != "all" or any(t["present"] for t in project.suite["tests"].values()) or \
@@ -101,20 +106,45 @@ def command(n, step, sides, canon, project, used, lines, verbose):
     theirs = sides[0].observe(n, step.args, step.stdin, step.files)
     where = step.args.index("--") if "--" in step.args else len(step.args)
     ours = sides[1].observe(n, step.args[:where] + step.extra + step.args[where:], step.stdin, step.files)
-    chance = canon.learn(step, [theirs, ours])
-    if chance:
-        canon.reasons.add("ended: " + chance)
-        return False, True
+    is_dynamic = step.dynamic and account.is_accounted(step, ours)
+    chance = canon.learn(step, [ours, ours] if is_dynamic else [theirs, ours])
+    if is_dynamic or chance:
+        faults = account.judge(canon, project, step, theirs, ours) if ours["exit"] in (0, 1) and theirs["exit"] in (0, 1) else None
+        if faults is None:
+            canon.reasons.add("ended: " + (chance or "regatta's own schedule"))
+            return False, True
+        if is_dynamic:
+            project.features.add("--schedule dynamic")
+        return go_on(n, step, sides, canon, project, theirs, ours, faults, lines, verbose), False
     want, got = canon.aspects(step, theirs), canon.aspects(step, ours)
     said, end = rules.apply(canon, step, theirs, ours, want, got)
     used += said
+    if end == "adopt":
+        return go_on(n, step, sides, canon, project, theirs, ours, [], lines, verbose), False
     wrong = [] if end else differences(want, got)
+    if wrong and account.has_losses(project, step, ours):
+        wrong = account.judge(canon, project, step, theirs, ours) or wrong
     if wrong or verbose:
         lines += show("testr", theirs) + show("regatta", ours)
     if wrong:
         lines.append("command %d, %s: differs" % (n, " ".join(step.args)))
         lines += ["  " + line for line in wrong]
     return bool(wrong), end
+
+
+def go_on(n, step, sides, canon, project, theirs, ours, faults, lines, verbose):
+    """testr goes on with what regatta stored, if that is right and testr says of it what regatta said. Whether it is not."""
+    if not faults:
+        sides[0].adopt(sides[1])
+        canon.known = {name for name in ours["files"] if name.isdigit()}
+        last = histories.Step(["last"] + (["-d", "proj"] if project.here else []))
+        faults = account.told(canon, project, step, ours, last, sides[0].observe(n, last.args, b"", {}))
+    if faults or verbose:
+        lines += show("testr", theirs) + show("regatta", ours)
+    if faults:
+        lines.append("command %d, %s: wrong" % (n, " ".join(step.args)))
+        lines += ["  " + fault for fault in faults]
+    return bool(faults)
 
 
 def cross(n, root, tools, sides, canon, project, used, lines, verbose):

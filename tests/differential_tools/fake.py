@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-LOG, STEP = os.environ["DIFF_LOG"], int(os.environ["DIFF_STEP"])
+LOG, STEP = os.environ.get("DIFF_LOG"), int(os.environ.get("DIFF_STEP", 0))
 
 
 def log(**record):
@@ -38,6 +38,13 @@ def read_list(path):
         return [line for line in f.read().split("\n") if line]
 
 
+def said(plan, ids, which, died):
+    """The stdout of a runner that was given these ids, and took these variants of them as far as it came."""
+    tests = plan["tests"]
+    blobs = [plan["unknown"].get(id, "") if n is None else tests[id]["variants"][n] for id, n in zip(ids, which)]
+    return bytes.fromhex("".join([plan["before"]] + blobs + [plan["after"]] * (not died)))
+
+
 def suite(plan, argv):
     tests = plan["tests"]
     args, listing, given, file = list(argv), False, None, None
@@ -52,47 +59,45 @@ def suite(plan, argv):
     if "--ids" in args:
         args.remove("--ids")
         given = given or []
-    words = [a for a in args if a in tests or a in plan["idlist"]]
+    words = [a for a in args if a not in ("--verbose", "x=1")] if plan["idlist"] else []
     if words and not listing:
         given = (given or []) + words
     chosen = given if given is not None else plan["order"]
     before = [r for r in logged() if r["k"] == "suite" and r["step"] == STEP and not r["listing"]]
-    blobs, failed, die = [], False, None
+    which, failed, die = [], False, None
     for n, id in enumerate(chosen):
         test = tests.get(id)
         if test is None:
-            blobs.append(plan["unknown"].get(id, ""))
+            which.append(None)
             continue
         again = sum(r["ids"].count(id) for r in before)
-        which = (STEP + again) % len(test["variants"])
+        variant = (STEP + again) % len(test["variants"])
         if "after" in test:
-            which = int(test["after"] in chosen[:n])
-        blobs.append(test["variants"][which])
-        failed = failed or test["fails"][which]
+            variant = int(test["after"] in chosen[:n])
+        which.append(variant)
+        failed = failed or test["fails"][variant]
         die = test.get("die")
         if die:
             break
     present = plan["present"] or any(tests[i]["present"] for i in chosen if i in tests) or die is not None
+    # However often --until-failure asks, it ends.
+    often = chosen and sum(r["ids"].count(chosen[0]) for r in before) >= 3
+    end = (1 if failed else 0) if plan["exit"] == "failed" else plan["exit"]
+    end = plan["listing_exit"] if listing else (-die[1] if die[0] == "signal" else die[1]) if die else 9 if often else end
     stdin = "end" if os.read(0, 1) == b"" else "more"
     log(k="suite", listing=listing, argv=argv, ids=[] if listing else chosen, file=file is not None, stdin=stdin,
-        instance=os.environ.get("DIFF_INSTANCE"), cwd=os.getcwd(), present=present and not listing)
+        instance=os.environ.get("DIFF_INSTANCE"), cwd=os.getcwd(), present=present and not listing,
+        which=which, died=die is not None, end=end)
     sys.stderr.write(plan["stderr"])
     sys.stderr.flush()
     if listing:
         emit(bytes.fromhex(plan["listing"]))
-        return plan["listing_exit"]
-    emit(bytes.fromhex(plan["before"]))
-    emit(bytes.fromhex("".join(blobs)))
-    if die and die[0] == "signal":
-        os.kill(os.getpid(), die[1])
+        return end
+    emit(said(plan, chosen, which, die is not None))
+    if end < 0:
+        os.kill(os.getpid(), -end)
         signal.pause()
-    if die:
-        return die[1]
-    emit(bytes.fromhex(plan["after"]))
-    # However often --until-failure asks, it ends.
-    if chosen and sum(r["ids"].count(chosen[0]) for r in before) >= 3:
-        return 9
-    return (1 if failed else 0) if plan["exit"] == "failed" else plan["exit"]
+    return end
 
 
 def callout(plan, argv):

@@ -4,12 +4,14 @@ import re
 
 
 class Step:
-    """One command. `extra` are regatta's own options; `set_order` when testr sends ids through a set."""
+    """One command. `extra` are regatta's own options; `set_order` when testr sends ids through a set; `dynamic` when the
+    schedule is regatta's own."""
 
     def __init__(self, args, stdin=b"", files=None, extra=()):
         self.args, self.stdin, self.files, self.extra = args, stdin, files or {}, list(extra)
         self.set_order = "--load-list" in args
         self.parallel = "--parallel" in args
+        self.dynamic = False
 
     def has(self, *options):
         return any(option in self.args for option in options)

@@ -6,7 +6,7 @@ import random
 import re
 import tempfile
 
-from . import rules
+from . import account, rules
 from .canon import Canon
 from .cases import differences
 from .histories import Step
@@ -46,6 +46,8 @@ def times(seen):
     id = sorted(i for i in seen["times"] if i != "process-returncode")[0]
     seen["times"][id] = "77.0"
 
+
+RUN_TWO = ["run", "--parallel", "--concurrency", "2"]
 
 # (the command, what is corrupted, how)
 RUN, STREAM, SLOWEST, FAILING, LAST, SERIAL = range(1, 7)
@@ -96,6 +98,154 @@ KINDS = [
     (LAST, "last's delta", replaced("out", rb"Ran (\d+)", rb"Ran \1 (+9)")),
     (SERIAL, "order of a stored run", lambda s: s["files"].update({"2": s["files"]["0"]})),
 ]
+
+
+def report(id, change):
+    """What is stored of a test in the newest run: bytes into bytes."""
+    def found(seen):
+        name = max((n for n in seen["files"] if n.isdigit()), key=int)
+        was = seen["files"][name]
+        pattern = rb"(?:(?:time|tags): [^\n]*\n)*test: %s\n.*?(?=(?:(?:time|tags): [^\n]*\n)*test: |\Z)" % re.escape(id.encode())
+        seen["files"][name] = re.sub(pattern, lambda m: change(m[0]), was, count=1, flags=re.S)
+        assert seen["files"][name] != was, "there is nothing to corrupt of %s" % id
+    return found
+
+
+def swapped(old, new):
+    return lambda was: was.replace(old, new)
+
+
+def recorded(id, time):
+    def change(seen):
+        assert seen["times"].pop(id) != time
+        if time:
+            seen["times"][id] = time
+    return change
+
+
+def runner(which, change, last=False):
+    """The first or last of those that were given such tests."""
+    def found(seen):
+        given = [n for n, r in enumerate(seen["log"]) if r["k"] == "suite" and not r["listing"] and which(r["ids"])]
+        change(seen["log"], given[-1 if last else 0])
+    return found
+
+
+def given(id):
+    return lambda ids: id in ids
+
+
+def alone(id):
+    return lambda ids: ids == [id]
+
+
+def parted(log, n):
+    """One of a group goes to another runner."""
+    other = next(r for r in log if r["k"] == "suite" and not r["listing"] and not {"m.t0", "m.t1", "m.t2"} & set(r["ids"]) and not r["died"])
+    at = log[n]["ids"].index("m.t1")
+    other["ids"].append(log[n]["ids"].pop(at))
+    other["which"].append(log[n]["which"].pop(at))
+
+
+# In a run where the runner of m.t4 dies, twice: what is corrupted of regatta's, and how.
+LOSSES = [
+    ("exit status of what regatta cannot do", lambda s: s.update(exit=3)),
+    ("the crashed test passes", report("m.t4", swapped(b"failure: m.t4", b"successful: m.t4"))),
+    ("the crashed test has no reason", report("m.t4", swapped(b"\nreason\n", b"\nrexson\n"))),
+    ("the reason is another", report("m.t4", swapped(b"crashed: it was", b"crossed: it was"))),
+    ("the reason names another end", report("m.t4", swapped(b": exit status 137", b": exit status 138"))),
+    ("the crashed test is missing", report("m.t4", lambda was: b"")),
+    ("what the last attempt wrote is missing", report("m.t4", swapped(b"log (attempt 2)", b"log"))),
+    ("a test that went out again is missing", report("m.t6", lambda was: b"")),
+    ("a test that went out again fails", report("m.t6", swapped(b"successful: m.t6", b"failure: m.t6"))),
+    ("a test that went out again passes", report("m.t7", swapped(b"failure: m.t7", b"successful: m.t7"))),
+    ("a test is stored twice", report("m.t6", lambda was: was + was)),
+    ("a test that was done at once passes", report("m.t1", swapped(b"failure: m.t1", b"successful: m.t1"))),
+    ("a detail of a test", report("m.t1", swapped(b"Traceback", b"Tracebacc"))),
+    ("a test that nobody ran", report("m.t1", lambda was: was + was.replace(b"m.t1", b"m.t77"))),
+    ("a worker's number", report("m.t8", lambda was: re.sub(rb"worker-\d", b"worker-0", was) if b"worker-0" not in was else was.replace(b"worker-0", b"worker-1"))),
+    ("no process-returncode", report("process-returncode", lambda was: b"")),
+    ("two of process-returncode", report("process-returncode", lambda was: was + was)),
+    ("process-returncode of another end", report("process-returncode", swapped(b"returncode 137", b"returncode 138"))),
+    ("failing lacks the crashed test", replaced("failing", rb"m\.t4", b"m.t44")),
+    ("failing has a test that passed", replaced("failing", rb"m\.t1", b"m.t0")),
+    ("a recorded time", recorded("m.t6", "77.0")),
+    ("a recorded time is missing", recorded("m.t6", None)),
+    ("a test did not go out again", runner(given("m.t6"), lambda log, n: [log[n]["which"].pop(log[n]["ids"].index("m.t6")), log[n]["ids"].remove("m.t6")],
+                                              last=True)),
+    ("the crashed test ran but once", runner(alone("m.t4"), lambda log, n: log.pop(n))),
+    ("the crashed test ran three times", runner(alone("m.t4"), lambda log, n: log.insert(n, log[n]))),
+    ("a test that had ended ran again", runner(given("m.t1"), lambda log, n: log.append(log[n]))),
+    ("an instance is left", in_log("dispose", lambda log, n: log[n]["args"].pop())),
+    ("an instance is disposed of twice", in_log("dispose", lambda log, n: log.append(log[n]))),
+    ("a temporary file", lambda s: s["tmp"].append("tmpx")),
+]
+# Of stdout in that run.
+SHOWN = [
+    ("exit status", lambda s: s.update(exit=0)),
+    ("a count", replaced("out", rb"Ran (\d+) ", rb"Ran 9\1 ")),
+    ("verdict", replaced("out", b"FAILED", b"PASSED")),
+    ("number of failures", replaced("out", rb"failures=\d+", b"failures=99")),
+    ("the crashed test is not shown", replaced("out", rb"={70}\nFAIL: m\.t4\n.*?\n(?=={70}|Ran|running=)", b"")),
+    ("a failure's id", replaced("out", b"FAIL: ", b"FAIL: x")),
+]
+# Of the batches of regatta's own schedule.
+OWN = [
+    ("the order of the listing", runner(lambda ids: len(ids) > 1 and "m.t4" not in ids,
+                                        lambda log, n: [log[n]["ids"].reverse(), log[n]["which"].reverse()])),
+    ("a group is divided", runner(given("m.t1"), parted)),
+    ("a test that was not handed out", runner(given("m.t5"), lambda log, n: [log[n]["ids"].remove("m.t5"), log[n]["which"].pop()])),
+]
+
+
+def dying():
+    """The same, where the runner of one test dies in it."""
+    project = orderly()
+    project.clock = 99.0
+    file = ("log", "text/plain;charset=utf8", b"it was here\n")
+    began = packet("m.t4", "inprogress", 99.0) + packet("m.t4", None, 99.0, None, file, True)
+    project.suite["tests"]["m.t4"] = dict(variants=[began.hex()], fails=[False], present=False, die=["signal", 9])
+    project.testr_conf += "group_regex=m\\.t[0-2]$\n"
+    return project
+
+
+def check_losses(tools):
+    """The same of runs with losses, with testr's schedule and with regatta's own."""
+    project, unnoticed = dying(), []
+    project.here = False
+    with tempfile.TemporaryDirectory(prefix="differential.") as root:
+        sides = [Side(tool, os.path.join(root, name), tools.bindir, project) for name, tool in (("testr", tools.testr), ("regatta", tools.regatta))]
+        canon = Canon(project)
+        for n, (args, dynamic) in enumerate([(["init"], False), (RUN_TWO, False), (RUN_TWO, True), (RUN_TWO + ["--subunit"], True)]):
+            step = Step(args, extra=[] if dynamic or args == ["init"] else ["--schedule", "static"])
+            step.dynamic, step.present = dynamic, False
+            theirs, ours = sides[0].observe(n, args, b"", {}), sides[1].observe(n, args + step.extra, b"", {})
+            if args == ["init"]:
+                continue
+            sides[0].adopt(sides[1])
+            end = Step(["last"])
+            end.present = False
+            last = sides[0].observe(n, end.args, b"", {})
+            canon.learn(step, [theirs, ours])
+            name = " ".join(args + step.extra)
+            kinds = LOSSES + (SHOWN if "--subunit" not in args else []) + (OWN if dynamic else [])
+            for kind, corrupt in [(None, lambda s: None)] + kinds:
+                other = copy.deepcopy(ours)
+                try:
+                    corrupt(other)
+                except (AssertionError, StopIteration, IndexError, KeyError) as error:
+                    unnoticed.append("%s: %s: %s" % (name, kind, error or "there is nothing to corrupt"))
+                    continue
+                said = None
+                if not dynamic:
+                    want, got = canon.aspects(step, theirs), canon.aspects(step, other)
+                    _, said = rules.apply(canon, step, theirs, other, want, got)
+                if dynamic or said == "adopt":
+                    faults = account.judge(canon, project, step, theirs, other) if dynamic else []
+                    said = None if faults or account.told(canon, project, step, other, end, last) else "adopt"
+                if (said == "adopt") != (kind is None):
+                    unnoticed.append("%s: %s" % (name, kind or "what is right is called wrong"))
+    return unnoticed
 
 
 def orderly():

@@ -3,13 +3,14 @@
 A rule looks at one command: `theirs` and `ours` are what testr and regatta did (see sides.Side.observe), `want` and
 `got` the same made canonical, to be changed in place. It gives None when it has nothing to say, "level" when it made
 `want` and `got` alike in what it is about, and "end" when the histories part here: what regatta did instead has been
-checked by the rule, and nothing later can be compared.
+checked by the rule, and nothing later can be compared. With "adopt" it has been checked too, and testr goes on with what
+regatta stored.
 """
 
 import ast
 import re
 
-from . import decode
+from . import account, decode
 from .canon import settled
 
 
@@ -25,7 +26,7 @@ def nothing_left_behind(c):
     """Every instance that regatta made is disposed of, once, and no file is left."""
     seen = c.ours
     made = [i for r in seen["log"] for i in r.get("made", ())]
-    gone = [i for r in seen["log"] if r["k"] == "dispose" for i in r["args"]]
+    gone = [i for r in seen["log"] if r["k"] == "dispose" and not account.of_earlier_runs(r) for i in r["args"]]
     return not seen["tmp"] and not seen["stray"] and (gone == sorted(made) or "instance_dispose" not in c.project.testr_conf)
 
 
@@ -82,8 +83,43 @@ def no_instance_left(c):
         return None
     ran = [r for r in c.ours["log"] if r["k"] == "suite"]
     made = {i for r in c.ours["log"] for i in r.get("made", ())}
-    ok = nothing_left_behind(c) and all(r["instance"] in made for r in ran)
-    return "end" if ok else None
+    if not nothing_left_behind(c) or not all(r["instance"] in made for r in ran):
+        return None
+    if not account.is_accounted(c.step, c.ours) or c.ours["exit"] not in (0, 1):
+        return "end"
+    checked = account.check(c.project, c.step, c.ours)
+    return "end" if checked is None else None if checked[0] else "adopt"
+
+
+def one_instance_and_no_disposal(c):
+    if not (c.project.instances and c.step.parallel and c.step.has("--failing", "--load-list")) or c.theirs["exit"] != 3 or c.ours["exit"] != 3:
+        return None
+    told = "Disposing of instances failed" in c.theirs["err"] and "instance_dispose failed" in c.ours["err"]
+    asked = [[r["args"] for r in seen["log"] if r["k"] == "provision"][:1] for seen in (c.theirs, c.ours)]
+    if not told or asked[0] != [["1"]] or asked[1] in ([], [["1"]]):
+        return None
+    checked = account.check(c.project, c.step, c.ours)
+    return "end" if checked and not checked[0] else None
+
+
+def all_together(c):
+    tried = re.findall(r"(?m)^regatta: (.*): trying all (\d+) tests before it$", c.ours["err"])
+    theirs, ours = (account.calls(c.project, seen) for seen in (c.theirs, c.ours))
+    if len(tried) != 1 or not c.step.has("--analyze-isolation") or len(ours) != len(theirs) + 1:
+        return None
+    victim, before = tried[0]
+    last, new = ours[-1], max((n for n in c.ours["files"] if n.isdigit()), key=int)
+    if [call.ids for call in theirs] != [call.ids for call in ours[:-1]] or last.ids[-1:] != [victim] or len(last.ids) != int(before) + 1:
+        return None
+    rows = decode.stored(c.ours["files"][new])
+    runs = {name: rows for name, rows in c.got["runs"].items() if name != new}
+    fails = any(row[:2] == [victim, "fail"] for row in decode.stored(c.ours["files"]["failing"]))
+    words = "several of the %s tests before it, together" % before if fails else "unknown - no conflicts"
+    # What is shown ends with the table, of three lines.
+    shown = [[text for _, text in side["stdout"]] for side in (c.want, c.got)]
+    same = c.want["runs"] == runs and shown[0][:-3] == shown[1][:len(shown[0]) - 3] and c.want["exit"] == c.got["exit"]
+    right = [one[-1] for one in shown] == ["%s  %s" % (victim, text) for text in ("unknown - no conflicts", words)]
+    return "adopt" if same and right and not account.Run([last], rows, c.step).check() and nothing_left_behind(c) else None
 
 
 def provisions_for_known_ids(c):
@@ -234,14 +270,52 @@ def begun_and_exists(c):
     return "end" if more and more <= c.project.began_and_exists and not set(ours) - set(theirs) else None
 
 
+def disposal_once_more(c):
+    """Once, before anything else, of what is known to be left."""
+    first = next(iter(c.ours["log"]), None)
+    if c.step.command not in ("run", "load") or not first or not account.of_earlier_runs(first) or not c.project.suite["callouts"]["dispose_exit"]:
+        return None
+    if sum(account.of_earlier_runs(r) for r in c.ours["log"]) != 1:
+        return None
+    c.got["calls"]["callouts"] = c.got["calls"]["callouts"][1:]
+    return "level"
+
+
+def text_before_a_packet(c):
+    """In a serial run; where ids are handed out the account looks at it."""
+    if not c.project.noisy or c.step.command != "run" or account.is_accounted(c.step, c.ours):
+        return None
+    names = [sorted((n for n in seen["files"] if n.isdigit() and n not in seen["was"]["files"]), key=int) for seen in (c.theirs, c.ours)]
+    found = [[decode.stored(seen["files"][n]) for n in new] for seen, new in zip((c.theirs, c.ours), names)]
+    damaged = [sum(row[0] == account.PARSER for rows in side for row in rows) for side in found]
+    calls = account.calls(c.project, c.ours)
+    if damaged[0] <= damaged[1] or len(calls) != len(names[1]):
+        return None
+    for call, rows in zip(calls, found[1]):
+        if sorted(map(repr, (r[:2] for r in call.rows if r[0] != account.PARSER))) != sorted(repr(r[:2]) for r in rows if r[0] not in account.OWN):
+            return None
+    return "end"
+
+
+def lost_go_out_again(c):
+    if not account.has_losses(c.project, c.step, c.ours) or {c.theirs["exit"], c.ours["exit"]} - {0, 1}:
+        return None
+    return "adopt" if account.judge(c.canon, c.project, c.step, c.theirs, c.ours) == [] else None
+
+
 # Name, why, what looks at a command. The words come first, so that rows which differ in nothing else are alike.
 RULES = [
+    ("lost tests go out again", "tests that a runner left without a status by a bad end go out again; with testr those in progress fail, and those "
+     "that never began are silently missing", lost_go_out_again),
     ("words of subunit.parser", "what is wrong with a damaged packet is said in regatta's words", words_of_the_parser),
     ("empty listing", "a listing without any test is an error (exit 3, nothing stored); testr says PASSED", empty_listing),
     ("unfinished test's time", "a test that never ended took no known time; testr records 0.0 for it", unfinished_time),
     ("slowest of zeros", "testr's slowest stops with 'math domain error' when no time is above 0", slowest_zero),
     ("no instance left", "testr never gives an instance back after a run, nor makes enough for ids that it knows already, and stops "
      "with 'pop from an empty set'", no_instance_left),
+    ("no instance left, nor disposed of", "the same where instance_dispose fails too, of which alone testr speaks", one_instance_and_no_disposal),
+    ("all of them together", "where no half of the tests before a failing one makes it fail, --analyze-isolation tries all of them once more",
+     all_together),
     ("instances for known ids", "with ids that it knows already testr makes one instance, whatever the concurrency; regatta makes as many as asked for",
      provisions_for_known_ids),
     ("order of unfinished tests", "tests that never ended are stored in the order in which they began; testr stores the last one first", order_of_unfinished),
@@ -251,12 +325,14 @@ RULES = [
     ("begun, then exists", "a test that begins and then only exists is no result; testr does not count it in the run, but stores it as a failure",
      begun_and_exists),
     ("parameters of types", "of a stored type with several parameters testr's reader keeps the first; regatta shows and keeps them all", parameters_of_types),
+    ("disposal once more", "instances that could not be disposed of are tried again by the next run or load; testr forgets them", disposal_once_more),
+    ("text before a packet", "behind text that ends no line what looks like a packet and is none, is text; testr calls it damaged", text_before_a_packet),
     ("failed provision", "ids that a failing provision printed are disposed of; testr leaks them", provision_leak),
 ]
 
 
 def apply(canon, step, theirs, ours, want, got):
-    """The names of the rules that had something to say, and whether the history ends here."""
+    """The names of the rules that had something to say, and "end" or "adopt" if one of them said so."""
     case, used, end = Case(canon, step, theirs, ours, want, got), [], False
     if want == got:
         return used, end
@@ -264,7 +340,7 @@ def apply(canon, step, theirs, ours, want, got):
         said = look(case)
         if said:
             used.append(name)
-            if said == "end":
-                return used, True
+            if said in ("end", "adopt"):
+                return used, said
     return used, end
 

@@ -112,13 +112,14 @@ class Side:
         for name, content in files.items():
             self.write(os.path.join(self.root, name), content)
         self.write(os.path.join(self.root, "in"), stdin)
+        was = self.repository()
         mark = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         paths = [os.path.join(self.root, name) for name in ("in", "out", "err")]
         with open(paths[0], "rb") as i, open(paths[1], "wb") as o, open(paths[2], "wb") as e:
             pid = self.program.start(args, self.root, dict(self.env, DIFF_STEP=str(n)), (i, o, e))
             code = self.wait(pid)
         seen = dict(exit=code, out=self.read(paths[1]), err=self.read(paths[2]).decode("utf8", "backslashreplace"), args=args,
-                    root=self.root, tmp=sorted(os.listdir(self.tmp)), log=[])
+                    root=self.root, tmp=sorted(os.listdir(self.tmp)), log=[], was=was)
         if os.path.exists(self.log):
             with open(self.log, "rb") as f:
                 f.seek(mark)
@@ -138,6 +139,16 @@ class Side:
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         return "no end within %d s" % TIMEOUT
+
+    def adopt(self, other):
+        """Go on with the other tool's repository, without what is its own."""
+        for name in os.listdir(self.base) if os.path.isdir(self.base) else []:
+            if name != "regatta":
+                os.unlink(os.path.join(self.base, name))
+        os.makedirs(self.base, exist_ok=True)
+        for name in os.listdir(other.base):
+            if name != "regatta":
+                self.write(os.path.join(self.base, name), self.read(os.path.join(other.base, name)))
 
     def read(self, path):
         with open(path, "rb") as f:

@@ -140,7 +140,7 @@ impl Line<'_> {
         );
         let mut env = self.env.clone();
         env.push((ENVIRONMENT, environment));
-        ShellLine { line, env, output: None, foreground: false }
+        ShellLine { line, env, gated: false, output: None, foreground: false }
     }
 
     /// For a person at a terminal: with the streams that regatta has.

@@ -117,7 +117,8 @@ impl Supervisor {
             let deadline = running.deadline(&self.rules.settings, *call).filter(|_| !running.is_ending);
             running.kill_at.or(deadline.map(|(at, _)| at))
         });
-        let run = self.run_until.filter(|_| self.stop.is_none());
+        // What is over would be asked for again and again, and nothing that comes after it.
+        let run = self.run_until.filter(|_| self.goal == super::Goal::Run && !self.starts_nothing());
         calls.chain(self.slots_wake()).chain(run).min()
     }
 

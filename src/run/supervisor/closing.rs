@@ -8,9 +8,10 @@ use crate::event::{Ending, InstanceState};
 impl Supervisor {
     /// Take an instance as far as its disposal, and, where it leaves by itself, dispose of it.
     pub(super) fn wind_up(&mut self, place: usize) {
-        use State::{Dead, Idle, New, Printed, Used, Waiting};
+        use State::{Dead, Idle, New, Used, Waiting};
         let slot = &self.slots[place];
-        if !matches!(slot.state, Printed | New | Waiting(_) | Idle | Used | Dead) {
+        // What provision has printed may not be whole before it ends.
+        if !matches!(slot.state, New | Waiting(_) | Idle | Used | Dead) {
             return;
         }
         if slot.must_kill && self.offers(Upkeep::Kill) {

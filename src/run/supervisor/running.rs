@@ -43,7 +43,8 @@ impl Supervisor {
             return;
         }
         let is_empty = self.slots.len() == self.provision.had;
-        let is_late = self.provision.replaces || self.workers_started > 0;
+        let is_used = self.workers_started > 0 || self.calls.contains_key(&Call::Listing);
+        let is_late = self.provision.replaces || is_used;
         if is_late {
             if has_failed || is_empty {
                 let how = if has_failed { format!("failed: {ending}") } else { "printed no new id".to_owned() };
@@ -66,7 +67,7 @@ impl Supervisor {
     /// Whether it may, and there is work that nobody else is free to do.
     pub(super) fn can_replace(&self) -> bool {
         let waits = match self.goal {
-            Goal::Run => self.ledger.width() > self.idle().count(),
+            Goal::Run => self.ledger.width() > self.idle().count() && self.alive() < self.rules.concurrency,
             Goal::List => self.alive() == 0,
             Goal::None | Goal::Close => false,
         };
@@ -79,8 +80,9 @@ impl Supervisor {
         if !self.rules.provisions {
             return false;
         }
+        let goes_on = self.rules.settings.ids_streamed && self.idle().next().is_some();
         if self.calls.contains_key(&Call::Provision) {
-            return !self.provision.replaces && !(self.rules.settings.ids_streamed && self.idle().next().is_some());
+            return !(self.provision.replaces || goes_on);
         }
         let missing = wanted.saturating_sub(self.slots.len());
         let dead = self.slots.iter().filter(|slot| slot.doom.is_some()).count();
@@ -90,7 +92,8 @@ impl Supervisor {
             self.ask_for(missing, false);
         } else if unreplaced > 0 && self.can_replace() {
             let limit = self.rules.settings.replace_limit.unwrap_or(self.rules.concurrency);
-            let count = unreplaced.min(limit - self.provision.replaced);
+            let lacking = self.rules.concurrency.saturating_sub(self.alive());
+            let count = unreplaced.min(limit - self.provision.replaced).min(lacking);
             self.provision.replaced += count;
             let dead = self.slots.iter_mut().filter(|slot| slot.doom.is_some() && !slot.is_over() && !slot.is_leaving);
             dead.take(count).for_each(|slot| slot.is_leaving = true);
@@ -100,7 +103,7 @@ impl Supervisor {
         } else {
             return false;
         }
-        !(self.rules.settings.ids_streamed && self.idle().next().is_some())
+        !goes_on
     }
 
     fn ask_for(&mut self, count: usize, replaces: bool) {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Call, Goal, Instance, Supervisor, Upkeep};
+use super::{Action, Call, Instance, Supervisor, Upkeep};
 use crate::event::{Ending, InstanceState, Limit};
 use crate::merge::Account;
 
@@ -170,7 +170,7 @@ impl Supervisor {
             let slot = &self.slots[place];
             match slot.state {
                 _ if slot.is_leaving => self.wind_up(place),
-                _ if self.goal == Goal::Close || self.signals > 0 => {}
+                _ if self.starts_nothing() => {}
                 State::New => self.probe(place),
                 State::Waiting(at) if at <= self.now => self.probe(place),
                 State::Used => self.look_after(place),
@@ -287,7 +287,7 @@ impl Supervisor {
         let renews = self.offers(Upkeep::Renew);
         self.slots.iter().enumerate().filter_map(move |(place, slot)| {
             let probe = match slot.state {
-                State::Waiting(at) if self.signals == 0 && self.goal != Goal::Close => Some(at),
+                State::Waiting(at) if !self.starts_nothing() => Some(at),
                 _ => None,
             };
             let renew = (renews && !slot.is_renewed && self.renews(place)).then_some(slot.renew_at);

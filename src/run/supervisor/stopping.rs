@@ -1,5 +1,6 @@
 //! Ends before the end: signals, and limits of the whole run.  (pure)
 
+use super::slots::{Slot, State};
 use super::{Action, Call, Goal, Outcome, Stop, Supervisor, Upkeep};
 
 impl Stop {
@@ -10,6 +11,11 @@ impl Stop {
 }
 
 impl Supervisor {
+    /// Whether nothing is to be made any more, nor asked whether it could be used.
+    pub(super) fn starts_nothing(&self) -> bool {
+        self.signals > 0 || self.goal == Goal::Close || (self.goal == Goal::Run && self.stop.is_some())
+    }
+
     pub(super) fn signal(&mut self) {
         self.signals = self.signals.saturating_add(1);
         match self.signals {
@@ -20,11 +26,13 @@ impl Supervisor {
             // The way out stays open: what disposes of instances is not touched.
             2 => self.kill_calls(|call| !matches!(call, Call::Dispose(_))),
             _ => {
-                let left = self.slots.iter().filter(|slot| !slot.is_over()).map(|slot| slot.instance.id.clone());
-                let left = left.collect();
+                // Also those that were to be disposed of before, in vain.
+                let is_left = |slot: &&Slot| !matches!(slot.state, State::Gone | State::Kept);
+                let left = self.slots.iter().filter(is_left).map(|slot| slot.instance.id.clone()).collect();
                 // Whatever still ends is nobody's any more.
                 self.slots.clear();
                 self.calls.clear();
+                self.failed_disposal = None;
                 self.done(Outcome::Abandoned(left));
             }
         }
@@ -46,7 +54,7 @@ impl Supervisor {
         if why.ends_workers() {
             self.end_calls(|call| matches!(call, Call::Worker(_) | Call::Provision | Call::Upkeep(Upkeep::Ready, _)));
         } else if !had.is_empty() {
-            self.ledger.last_loss = had.last().map(|(_, worker)| *worker);
+            self.ledger.last_loss = self.ledger.last_bad_end(&had).or(self.ledger.last_loss);
             self.ledger.failures += had.len() as u64;
             self.actions.push(Action::GiveUp(had));
         }

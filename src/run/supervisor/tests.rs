@@ -1,3 +1,4 @@
-//! The table of the module's page, row by row ([`table`]), what it does not show, and random histories ([`world`]).
+//! The table of the module's page, row by row ([`table`]), and random histories ([`world`]).
 
 mod table;
+mod world;

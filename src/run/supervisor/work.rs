@@ -1,6 +1,6 @@
 //! What was handed out, what came back, and what becomes of the rest.  (pure)
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ struct Test {
     is_flaky: bool,
     /// A runner has ended well without a word of it.
     was_skipped: bool,
+    /// The worker that had it last ended badly.
+    had_bad_end: bool,
 }
 
 impl Ledger {
@@ -95,16 +97,14 @@ impl Ledger {
 
     /// Let tests that failed go out again. False when there are none.
     pub(super) fn queue_retries(&mut self) -> bool {
-        let retries = std::mem::take(&mut self.retries);
-        let mut places: Vec<Option<usize>> = retries.iter().map(|(_, place)| *place).collect();
-        places.sort_unstable();
-        places.dedup();
-        for place in places {
-            let tests = retries.iter().filter(|(_, at)| *at == place).map(|(test, _)| *test);
-            for group in self.suite.grouped(tests) {
-                self.queue.again(&[group], place);
-            }
+        let failed: BTreeMap<TestNumber, Option<usize>> = std::mem::take(&mut self.retries).into_iter().collect();
+        let mut batches: BTreeMap<Option<usize>, Vec<Vec<TestNumber>>> = BTreeMap::new();
+        for group in self.suite.grouped(failed.keys().copied()) {
+            // Its tests may have failed at several places, and go out together all the same.
+            let avoid = group.last().and_then(|test| failed[test]);
+            batches.entry(avoid).or_default().push(group);
         }
+        batches.into_iter().for_each(|(avoid, groups)| self.queue.again(&groups, avoid));
         !self.queue.is_empty()
     }
 
@@ -123,6 +123,11 @@ impl Ledger {
     fn fate(&self, test: TestNumber, fate: Fate) -> Fate {
         let has_failed = self.tests[test as usize].failed > 0;
         if has_failed && fate != Fate::Again { Fate::Failed } else { fate }
+    }
+
+    /// The last worker that had one of these and ended badly.
+    pub(super) fn last_bad_end(&self, had: &[(TestNumber, WorkerId)]) -> Option<WorkerId> {
+        had.iter().rev().find(|(test, _)| self.tests[*test as usize].had_bad_end).map(|(_, worker)| *worker)
     }
 
     /// Charge a test with a runner. True when it may not cost another one.
@@ -223,6 +228,9 @@ impl Supervisor {
                 self.ledger.fruitless = 0;
             }
             return vec![];
+        }
+        for (test, _) in missing {
+            self.ledger.tests[*test as usize].had_bad_end = !ending.is_success();
         }
         let has_progress = missing.len() < batch.len();
         let is_clean = ending.is_success() && missing.iter().all(|(_, begun)| begun.is_none());

@@ -13,21 +13,27 @@ struct Play {
     suite: Arc<Suite>,
     now: Duration,
     batches: BTreeMap<WorkerId, Batch>,
+    /// What is to be run after the listing.
+    work: Option<Work>,
+    /// When the machine wants to be woken.
+    wake: Option<Duration>,
 }
 
 impl Play {
     /// `given`: settings as `key=value`, what is offered as `+kill`, `N instances` or `N processes`, and tests. Tests whose
-    /// names begin with the same letter in upper case are a group.
+    /// names begin with the same letter in upper case are a group. The instances are there, unless it begins with `listing`.
     fn new(given: &str) -> (Self, Vec<String>) {
         let mut settings = Settings { schedule: crate::config::Schedule::Static, ..Settings::default() };
         let mut ids = Vec::new();
-        let (mut count, mut provisions, mut offers, mut dynamic, mut serial) = (1, true, BTreeSet::new(), false, false);
+        let (mut count, mut provisions, mut offers) = (1, true, BTreeSet::new());
+        let (mut dynamic, mut serial, mut lists) = (false, false, false);
         let words: Vec<&str> = given.split([' ', ',']).filter(|word| !word.is_empty()).collect();
         for (n, word) in words.iter().enumerate() {
             match *word {
                 "static" => {}
                 "dynamic" => dynamic = true,
                 "serial" => serial = true,
+                "listing" => lists = true,
                 "instance" | "instances" | "process" | "processes" => {
                     count = words[n - 1].parse().unwrap();
                     provisions = word.starts_with('i');
@@ -50,10 +56,8 @@ impl Play {
         let rules = Rules { concurrency: count, provisions, disposes: true, offers, renew_every, settings };
         let suite = Arc::new(Suite::new(ids, Groups::new("[A-Z]").unwrap().as_ref()).unwrap());
         let mut machine = Supervisor::new(rules);
-        machine.on(
-            Input::Adopted((0..if provisions { count } else { 0 }).map(|n| format!("i{n}")).collect()),
-            Duration::ZERO,
-        );
+        let adopted = if provisions && !lists { count } else { 0 };
+        machine.on(Input::Adopted((0..adopted).map(|n| format!("i{n}")).collect()), Duration::ZERO);
         let queue = if dynamic {
             Queue::by_group(suite.grouped(suite.tests()))
         } else {
@@ -64,8 +68,9 @@ impl Play {
             Queue::fixed(batches)
         };
         let tests = (!serial).then(|| (Arc::clone(&suite), queue));
-        let mut play = Self { machine, suite, now: Duration::ZERO, batches: BTreeMap::new() };
-        let begun = play.on(Input::Run(Work { tests, is_last: true }));
+        let work = Some(Work { tests, is_last: true });
+        let mut play = Self { machine, suite, now: Duration::ZERO, batches: BTreeMap::new(), work, wake: None };
+        let begun = if lists { play.on(Input::List) } else { play.step("run") };
         (play, begun)
     }
 
@@ -84,7 +89,11 @@ impl Play {
 
     fn say(&mut self, action: Action) -> Vec<String> {
         vec![match action {
-            Action::WakeAt(_) | Action::Note(_) => return vec![],
+            Action::WakeAt(at) => {
+                self.wake = at;
+                return vec![];
+            }
+            Action::Note(_) => return vec![],
             Action::Became(instance, InstanceState::Dead { .. }) => format!("{} is dead", instance.id),
             Action::Became(instance, InstanceState::LeftBehind) => format!("{} is left", instance.id),
             Action::Became(..) => return vec![],
@@ -116,6 +125,7 @@ impl Play {
                 Stop::NoInstances(_, left) => format!("stopped: no instance, {left} left"),
                 stop => format!("stopped: {stop:?}"),
             },
+            Action::Done(Outcome::Listed(_)) => "listed".into(),
             Action::Done(Outcome::NoInstances(_)) => "no instance".into(),
             Action::Done(Outcome::ProvisionFailed(_)) => "provision failed".into(),
             Action::Done(Outcome::DisposalFailed(_, left)) => format!("left behind: {}", left.join(" ")),
@@ -144,7 +154,7 @@ impl Play {
     }
 
     /// `w0: a. b! c~ exit 1`: worker 0 passed a, failed b, was in progress with c, and ended like this. `kill i0: exit 0`,
-    /// `dispose 0: exit 0`, `provision: i1 exit 0`, `signal`, `5 s later`, `close`.
+    /// `dispose 0: exit 0`, `provision: i1 exit 0`, `signal`, `5 s later`, `run`, `close`. `woken`: as late as it wants to be.
     fn step(&mut self, step: &str) -> Vec<String> {
         if let Some(time) = step.strip_suffix(" s later") {
             self.now += Duration::from_secs_f64(time.parse().unwrap());
@@ -153,6 +163,15 @@ impl Play {
         let (who, rest) = match step {
             "signal" => return self.on(Input::Signal),
             "close" => return self.on(Input::Close),
+            "run" => {
+                let work = self.work.take().unwrap();
+                return self.on(Input::Run(work));
+            }
+            "woken" => {
+                let Some(wake) = self.wake.take() else { return vec!["never".to_owned()] };
+                self.now = self.now.max(wake);
+                return self.on(Input::Tick);
+            }
             step => step.split_once(": ").unwrap_or_else(|| panic!("{step}")),
         };
         let words: Vec<&str> = rest.split(' ').collect();
@@ -168,8 +187,12 @@ impl Play {
                 for id in said {
                     out.extend(self.on(Input::Printed((*id).to_owned())));
                 }
+                if number.is_empty() {
+                    return out;
+                }
                 Call::Provision
             }
+            ["listing"] => Call::Listing,
             ["dispose", n] => Call::Dispose(n.parse().unwrap()),
             [verb, id] => {
                 let upkeep = Upkeep::ALL.into_iter().find(|upkeep| upkeep.key().ends_with(verb));
