@@ -1,1 +1,2 @@
-"""What tests/campaign is made of: plan, runner and play make a run; streams, model and check judge it; selftest judges them."""
+"""What tests/campaign is made of: plan, runner and play make a run; streams, model and check judge it; selftest judges the
+judges."""

@@ -12,8 +12,8 @@ from .plan import PASSING
 RETURNCODE, PARSER = "process-returncode", "subunit.parser"
 
 # What the record calls the statuses of a stored run.
-RECORDED = {"passed": "success", "skipped": "skip", "expected-failure": "xfail", "unexpected-success": "uxsuccess", "failed": "fail",
-            "crashed": "fail", "lost": "fail", "timed-out": "fail", "not-run": "fail", "unfinished": "fail"}
+RECORDED = {"passed": "success", "skipped": "skip", "expected-failure": "xfail", "unexpected-success": "uxsuccess",
+            "failed": "fail", "crashed": "fail", "lost": "fail", "timed-out": "fail", "not-run": "fail", "unfinished": "fail"}
 
 
 def check(plan, seen, directory):
@@ -150,7 +150,8 @@ class Check:
             done = [batch for batch in bad if not batch.missing or not batch.is_certain()]
             lost = [test for test in model.handed_out() if model.history(test).ends_lost]
             if not done and not lost:
-                self.say("%s is stored %d times; every bad end lost tests, and each got a status elsewhere", RETURNCODE, codes)
+                self.say("%s is stored %d times; every bad end lost tests, and each got a status elsewhere",
+                         RETURNCODE, codes)
         torn = [batch for batch in model.batches if batch.delivered.torn or batch.delivered.garbled is not None]
         if parsers and not torn and not self.is_interrupted:
             self.say("%s is stored %d times, and no packet was damaged", PARSER, parsers)
@@ -165,8 +166,8 @@ class Check:
             sizes = self.plan.tests[test][2]
             sent = [("log%d" % n, runner.content(size, number + n)) for n, size in enumerate(sizes) if size]
             if [pair for pair in files if pair[0] != "traceback"] != sent:
-                self.say("%r has other attachments than were sent: %s, not %s", test, [(name, len(data)) for name, data in files],
-                         [(name, len(data)) for name, data in sent])
+                sizes = [[(name, len(data)) for name, data in pairs] for pairs in (files, sent)]
+                self.say("%r has other attachments than were sent: %s, not %s", test, *sizes)
 
     # --- the record
 
@@ -228,8 +229,9 @@ class Check:
             if not (provision or listing or model.out_of_instances()):
                 self.say("nothing was stored, and nothing was broken that would explain it")
         if seen.exit not in expected:
-            self.say("exit status %d, not %s; failed tests: %s; stored: %s; planted: %s", seen.exit, sorted(expected), failed, seen.new,
-                     [fault.name for fault in disposal + provision + listing])
+            names = [fault.name for fault in disposal + provision + listing]
+            self.say("exit status %d, not %s; failed tests: %s; stored: %s; planted: %s", seen.exit, sorted(expected), failed,
+                     seen.new, names)
 
     def leftovers(self):
         seen, model = self.seen, self.model
@@ -249,6 +251,7 @@ class Check:
     def instances(self):
         """Each instance: nothing after its disposal, and what may still run is killed before it is used again."""
         gone, dirty = set(), {}
+        must_be_clean = ("execute", "listing", "dispose", "collect") if "kill" in self.plan.optional else ()
         cut = {batch.fault.number for batch in self.model.batches if batch.fault and batch.missing}
         faults = {(fault.verb, fault.number): fault for fault in self.model.faults}
         for verb, number, *words in self.model.calls:
@@ -261,10 +264,9 @@ class Check:
                     self.say("%s %s of %s, which had been disposed of", verb, number, instance)
                 if verb in ("kill", "fence"):
                     dirty.pop(instance, None)
-                elif verb in ("execute", "listing", "dispose", "collect") and instance in dirty and "kill" in self.plan.optional:
-                    if not (self.is_killed or len(self.seen.signalled) > 1):
-                        self.say("%s %s on %s, where execute %s left something running, and no kill came between", verb, number, instance,
-                                 dirty[instance])
+                elif verb in must_be_clean and instance in dirty and not (self.is_killed or len(self.seen.signalled) > 1):
+                    self.say("%s %s on %s, where execute %s left something running, and no kill came between", verb, number,
+                             instance, dirty[instance])
             if verb == "dispose" and (not fault or fault.name == "dispose-late"):
                 gone.update(ids)
             if verb == "execute" and fault and fault.name == "drop-left-running" and int(number) in cut:

@@ -12,8 +12,8 @@ PASSING = ("pass", "slow", "once", "flaky")
 NAMES = ["test_%02d", "test_%02d with blanks", "test_é%02d", "test_%02d[a-1]", "test_%02d (x: y)"]
 
 FATAL_FIRST = ["provision:fail", "ids-then-fail"]
-STREAM = ["die-before", "die-between", "die-inside", "die-in-test", "hang", "drop-0", "drop-1", "drop-255", "drop-left-running",
-          "garble", "truncate", "chatter", "stay-open", "instance-dies"]
+STREAM = ["die-before", "die-between", "die-inside", "die-in-test", "hang", "drop-0", "drop-1", "drop-255",
+          "drop-left-running", "garble", "truncate", "chatter", "stay-open", "instance-dies"]
 
 
 class Plan:
@@ -61,9 +61,9 @@ class Plan:
 
     def make_settings(self, r):
         s = self.settings = {"grace": "0.3", "schedule": r.choice(["static", "dynamic", "dynamic", "dynamic"])}
-        for key, values in (("lost_limit", ["1", "2", "3"]), ("replace_limit", ["0", "1", "2", "5"]), ("retries", ["0", "1", "2"]),
-                            ("instance_ids", ["at_end", "streamed"]), ("instance_release", ["end", "early"]),
-                            ("not_run", ["warn", "fail"])):
+        for key, values in (("lost_limit", ["1", "2", "3"]), ("replace_limit", ["0", "1", "2", "5"]),
+                            ("retries", ["0", "1", "2"]), ("instance_ids", ["at_end", "streamed"]),
+                            ("instance_release", ["end", "early"]), ("not_run", ["warn", "fail"])):
             if r.random() < 0.5:
                 s[key] = r.choice(values)
         for key in ("test_timeout", "no_output_timeout"):
@@ -85,11 +85,12 @@ class Plan:
         verbs += [verb for verb, chance in (("provision", 0.3), ("dispose", 0.15), ("listing", 0.08)) if r.random() < chance]
         self.verbs = verbs
         chosen = faults or (STREAM if r.random() < 0.6 else r.sample(STREAM, r.randint(1, 4)))
-        others = ["too-few", "too-many", "repeated", "provision:slow", "ready:slow", "check-lies-dead", "kill-fails", "dispose-fails",
-                  "dispose-half", "dispose-late", "collect-fails"]
+        others = ["too-few", "too-many", "repeated", "provision:slow", "ready:slow", "check-lies-dead", "kill-fails",
+                  "dispose-fails", "dispose-half", "dispose-late", "collect-fails"]
         fatal = FATAL_FIRST if r.random() < 0.3 else []
         # A listing has no limit in time.
-        self.faults = ["execute:" + fault if fault == "hang" else fault for fault in chosen] + ([] if faults else others + fatal)
+        self.faults = ["execute:" + fault if fault == "hang" else fault for fault in chosen]
+        self.faults += [] if faults else others + fatal
         self.slow_kill = r.random() < 0.1
         if self.serial:
             self.rate = 0
@@ -100,8 +101,9 @@ class Plan:
             ["HUP"] if drawn < 0.18 else ["KILL"] if drawn < 0.28 else ["INT"] * 3 if drawn < 0.3 else []
         self.signals = names if signals is None or (names and names[0] in signals) else []
         # The moment: a file of the run has so many lines, or some time has gone.
-        self.moment = r.choice([("runner.log", r.randint(1, 40)), ("runner.log", r.randint(1, 8)), ("batches", r.randint(1, 5)),
-                                ("chaos/calls", r.randint(1, 12)), ("chaos/log", r.randint(1, 3)), (None, r.uniform(0, 0.5))])
+        self.moment = r.choice([("runner.log", r.randint(1, 40)), ("runner.log", r.randint(1, 8)),
+                                ("batches", r.randint(1, 5)), ("chaos/calls", r.randint(1, 12)),
+                                ("chaos/log", r.randint(1, 3)), (None, r.uniform(0, 0.5))])
         self.between = r.uniform(0, 0.1)
         # Whoever recovers what was left may be killed as well.
         self.kill_recovery = r.uniform(0, 0.15) if r.random() < 0.3 else None
@@ -147,7 +149,10 @@ class Plan:
 
     def words(self):
         """What is special about it, in short."""
-        settings = " ".join("%s=%s" % item for item in sorted(self.settings.items()))
-        return "%d tests, concurrency %d%s, %s, rate %d limit %d, %s%s" % (
-            len(self.tests), self.concurrency, " serial" if self.serial else "", settings, self.rate, self.limit,
-            "callouts: %s" % (" ".join(self.optional) or "none"), ", signals %s at %s %s" % ((self.signals,) + self.moment) if self.signals else "")
+        words = ["%d tests" % len(self.tests), "concurrency %d%s" % (self.concurrency, " serial" if self.serial else "")]
+        words.append(" ".join("%s=%s" % item for item in sorted(self.settings.items())))
+        words.append("rate %d limit %d" % (self.rate, self.limit))
+        words.append("callouts: " + (" ".join(self.optional) or "none"))
+        if self.signals:
+            words.append("signals %s at %s %s" % (" ".join(self.signals), *self.moment))
+        return ", ".join(words)

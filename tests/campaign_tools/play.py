@@ -67,11 +67,13 @@ class Play:
     def environment(self):
         plan = self.plan
         return {
-            "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": self.path("home"), "TMPDIR": self.path("tmp"), "LANG": "C.UTF-8", "TZ": "UTC",
-            "REGATTA_CAMPAIGN": self.home, "REGATTA_LOCAL_ROOT": self.root, "REGATTA_LOCAL_GRACE": "1" if plan.slow_kill else "0",
+            "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC",
+            "HOME": self.path("home"), "TMPDIR": self.path("tmp"), "REGATTA_CAMPAIGN": self.home,
+            "REGATTA_LOCAL_ROOT": self.root, "REGATTA_LOCAL_GRACE": "1" if plan.slow_kill else "0",
             "REGATTA_CHAOS_DIR": self.path("chaos"), "REGATTA_CHAOS_SEED": str(plan.seed % 1_000_000_000),
-            "REGATTA_CHAOS_RATE": str(plan.rate), "REGATTA_CHAOS_LIMIT": str(plan.limit), "REGATTA_CHAOS_PAUSE": str(plan.pause),
+            "REGATTA_CHAOS_RATE": str(plan.rate), "REGATTA_CHAOS_LIMIT": str(plan.limit),
             "REGATTA_CHAOS_FAULTS": " ".join(plan.faults), "REGATTA_CHAOS_VERBS": " ".join(plan.verbs),
+            "REGATTA_CHAOS_PAUSE": str(plan.pause),
         }
 
     def call(self, *words, stdin=b""):
@@ -172,8 +174,9 @@ class Play:
         seen, before = self.seen, self.runs()
         words = ("run", "--parallel", "--partial", "--load-list", "nothing")
         if self.plan.kill_recovery is not None:
-            process = subprocess.Popen([self.regatta, *words], cwd=self.project, env=self.environment(), stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            null = subprocess.DEVNULL
+            process = subprocess.Popen([self.regatta, *words], cwd=self.project, env=self.environment(), stdin=null, stdout=null,
+                                       stderr=null, start_new_session=True)
             try:
                 process.wait(self.plan.kill_recovery)
             except subprocess.TimeoutExpired:

@@ -35,8 +35,8 @@ class Sample:
 
 def plain(plan):
     kinds = {kind for kind, _, _ in plan.tests.values()}
-    return not plan.wild and not plan.serial and not plan.subunit and len(plan.before) > 1 and {"pass", "fail", "skip"} <= kinds and \
-        plan.failure_status == 0 and not plan.text
+    is_plain = not (plan.wild or plan.serial or plan.subunit or plan.text) and plan.failure_status == 0
+    return is_plain and len(plan.before) > 1 and {"pass", "fail", "skip"} <= kinds
 
 
 def tame(plan):
@@ -45,8 +45,9 @@ def tame(plan):
 
 def wild(plan):
     kinds = [kind for kind, _, _ in plan.tests.values()]
-    return "killer" in kinds and "pass" in kinds and not {"hanger", "stubborn", "mute", "once"} & set(kinds) and \
-        plan.settings.get("lost_limit") == "2" and plan.settings["schedule"] == "dynamic" and not plan.subunit and not plan.text
+    is_dynamic = plan.settings.get("lost_limit") == "2" and plan.settings["schedule"] == "dynamic"
+    others = {"hanger", "stubborn", "mute", "once"} & set(kinds)
+    return is_dynamic and not (plan.subunit or plan.text or others) and "killer" in kinds and "pass" in kinds
 
 
 def record(seen, run, test, old, new):
@@ -126,7 +127,8 @@ def an_attachment_is_changed(seen, sample):
 
 def a_test_was_never_handed_out(seen, sample):
     test = sample.test("pass")
-    seen.batches = "".join("\t".join(word for word in line.split("\t") if word != test) + "\n" for line in seen.batches.splitlines())
+    lines = [[word for word in line.split("\t") if word != test] for line in seen.batches.splitlines()]
+    seen.batches = "".join("\t".join(words) + "\n" for words in lines)
 
 
 def handed_out_again(seen, sample):
@@ -186,7 +188,8 @@ def interrupted_and_failing_forgot(seen, sample):
     test = next(test for test in sample.plan.before if test in sample.plan.tests)
     seen.exit, seen.signalled = -signal.SIGINT, ["INT"]
     cut_out(seen, sample.run(), test)
-    seen.failing = b"".join(outcome(name, "failure") for name, status in stored(seen, sample) if status == "fail" and name != test)
+    failed = [name for name, status in stored(seen, sample) if status == "fail" and name != test]
+    seen.failing = b"".join(outcome(name, "failure") for name in failed)
 
 
 def interrupted_and_a_result_made_up(seen, sample):
@@ -261,23 +264,48 @@ def not_killed_before_its_next_use(seen, sample):
 
 # Each change, and what has to be said of it.
 TAME = [
-    (a_failure_is_a_success, "FALSE PASS"), (a_pass_is_a_failure, "stored as ['fail']"), (a_skip_is_a_success, "FALSE PASS"),
-    (a_test_is_missing, "stored as nothing"), (a_test_is_there_twice, "has 2 verdicts"),
-    (a_test_that_there_is_not, "there is no such test"), (a_returncode_for_nothing, "no worker ended badly"),
-    (a_parser_error_for_nothing, "no packet was damaged"), (a_run_that_cannot_be_read, "cannot be read"), (no_run, "no run was stored"),
-    (two_runs, "2 runs were stored"), (an_attachment_is_changed, "other attachments"), (a_test_was_never_handed_out, "never handed out"),
-    (handed_out_again, "handed out again though it had passed"), (an_exit_status_of_0, "exit status 0, not [1]"),
-    (an_exit_status_of_3, "exit status 3, not [1]"), (died_of_a_signal_that_was_not_sent, "died of signal 2"),
-    (an_instance_is_left, "left behind: instance"), (a_port_is_left, "left behind: port"), (a_process_is_left, "left behind: process"),
-    (a_journal_is_left, "left behind: journal"), (a_file_is_left, "temporary files"), (left_after_recovery, "after a further run"),
-    (recovery_failed, "had to recover"), (used_after_disposal, "had been disposed of"),
-    (interrupted_and_failing_forgot, "too few"), (interrupted_and_a_result_made_up, "which no runner said"),
-    (failing_has_too_many, "too many"), (failing_has_too_few, "too few"), (the_verdict_on_stdout, "the verdict on stdout"),
-    (lost_too_early, "no runner's result came"), (ended_for_no_reason, "ended for no reason"),
-    (a_record_of_another_batch, "the record has"), (a_record_of_another_verdict, "the record has other outcomes"),
-    (a_record_of_something_flaky, "is flaky in the record"), (no_record, "has no record"),
+    (a_failure_is_a_success, "FALSE PASS"),
+    (a_pass_is_a_failure, "stored as ['fail']"),
+    (a_skip_is_a_success, "FALSE PASS"),
+    (a_test_is_missing, "stored as nothing"),
+    (a_test_is_there_twice, "has 2 verdicts"),
+    (a_test_that_there_is_not, "there is no such test"),
+    (a_returncode_for_nothing, "no worker ended badly"),
+    (a_parser_error_for_nothing, "no packet was damaged"),
+    (a_run_that_cannot_be_read, "cannot be read"),
+    (no_run, "no run was stored"),
+    (two_runs, "2 runs were stored"),
+    (an_attachment_is_changed, "other attachments"),
+    (a_test_was_never_handed_out, "never handed out"),
+    (handed_out_again, "handed out again though it had passed"),
+    (an_exit_status_of_0, "exit status 0, not [1]"),
+    (an_exit_status_of_3, "exit status 3, not [1]"),
+    (died_of_a_signal_that_was_not_sent, "died of signal 2"),
+    (an_instance_is_left, "left behind: instance"),
+    (a_port_is_left, "left behind: port"),
+    (a_process_is_left, "left behind: process"),
+    (a_journal_is_left, "left behind: journal"),
+    (a_file_is_left, "temporary files"),
+    (left_after_recovery, "after a further run"),
+    (recovery_failed, "had to recover"),
+    (used_after_disposal, "had been disposed of"),
+    (interrupted_and_failing_forgot, "too few"),
+    (interrupted_and_a_result_made_up, "which no runner said"),
+    (failing_has_too_many, "too many"),
+    (failing_has_too_few, "too few"),
+    (the_verdict_on_stdout, "the verdict on stdout"),
+    (lost_too_early, "no runner's result came"),
+    (ended_for_no_reason, "ended for no reason"),
+    (a_record_of_another_batch, "the record has"),
+    (a_record_of_another_verdict, "the record has other outcomes"),
+    (a_record_of_something_flaky, "is flaky in the record"),
+    (no_record, "has no record"),
 ]
-WILD = [(a_killer_is_a_success, "FALSE PASS"), (a_killer_is_missing, "stored as nothing"), (a_pass_is_a_failure, "stored as ['fail']")]
+WILD = [
+    (a_killer_is_a_success, "FALSE PASS"),
+    (a_killer_is_missing, "stored as nothing"),
+    (a_pass_is_a_failure, "stored as ['fail']"),
+]
 DROPPED = [(not_killed_before_its_next_use, "no kill came between")]
 KINDS = TAME + WILD + DROPPED
 
@@ -292,10 +320,12 @@ def dropped(plan):
 def unnoticed(regatta):
     """The names of changes that brought no complaint, and of samples that were not as they should be."""
     found = []
-    for kinds, prepare, faults, rate in ((TAME, tame, (), 0), (WILD, wild, (), 0), (DROPPED, dropped, ["drop-left-running"], 100)):
+    samples = ((TAME, tame, (), 0), (WILD, wild, (), 0), (DROPPED, dropped, ["drop-left-running"], 100))
+    for kinds, prepare, faults, rate in samples:
         sample = Sample(regatta, prepare, faults, rate)
         if sample.complaints:
-            found.append("the sample %s (seed %d) itself: %s" % (prepare.__name__, sample.plan.seed, "; ".join(sample.complaints)))
+            words = "; ".join(sample.complaints)
+            found.append("the sample %s (seed %d) itself: %s" % (prepare.__name__, sample.plan.seed, words))
             continue
         for change, words in kinds:
             seen = copy.deepcopy(sample.seen)
