@@ -104,7 +104,7 @@ fn split(c: &mut Criterion) {
         group.bench_function(format!("queue, {name}"), |b| {
             b.iter(|| {
                 let mut queue = Queue::by_group(suite.grouped(suite.tests()));
-                let asker = Asker { place: None, has_others: false, hands: 16, others_run: false };
+                let asker = Asker { place: None, has_others: false, hands: 16, others_run: false, least: 1 };
                 std::iter::from_fn(|| queue.take(asker)).count()
             });
         });

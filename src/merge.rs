@@ -34,6 +34,7 @@ pub struct Merge {
 /// What a further attempt keeps, so that a reader who goes by route code and id sees one test.
 #[derive(Clone, Debug)]
 struct Cut {
+    /// The route code of the worker that had the first attempt.
     route: ByteString,
     /// Which attempt the next one is, from 2.
     attempt: u32,
@@ -55,7 +56,7 @@ struct Stream {
     finals: usize,
     failed: Vec<u32>,
     failures: u64,
-    has_spoken: bool,
+    first: Option<Duration>,
     /// A packet was damaged.
     is_damaged: bool,
 }
@@ -95,6 +96,8 @@ impl Owed {
 pub struct Account {
     /// Whether it wrote a packet at all.
     pub has_spoken: bool,
+    /// When its first packet came.
+    pub first: Option<Duration>,
     /// How many tests it was handed.
     pub handed_out: usize,
     /// How many final statuses came.
@@ -111,9 +114,11 @@ impl Merge {
     pub fn start(&mut self, worker: WorkerId, tests: Option<&[Handed<'_>]>) {
         let mut handed_out = 0;
         let owed = tests.map(|tests| {
-            handed_out = tests.len();
+            // testr hands its own failures out again, and no runner knows them.
+            let is_real = |id: &TestId| ![PROCESS_RETURNCODE, SUBUNIT_PARSER].contains(&id.as_str());
+            handed_out = tests.iter().filter(|(_, id)| is_real(id)).count();
             let mut owed: HashMap<TestId, Owed> = HashMap::with_capacity(tests.len());
-            for &(number, id) in tests {
+            for &(number, id) in tests.iter().filter(|(_, id)| is_real(id)) {
                 match owed.get_mut(id) {
                     Some(owed) => owed.more.push(number),
                     None => {
@@ -134,7 +139,7 @@ impl Merge {
             finals: 0,
             failed: Vec::new(),
             failures: 0,
-            has_spoken: false,
+            first: None,
             is_damaged: false,
         };
         self.workers.insert(worker, stream);
@@ -148,7 +153,7 @@ impl Merge {
                 out.extend(event.packet.map(|bytes| RunEvent::Text { worker, bytes, at: now }));
             }
             Item::Packet { event, .. } => {
-                stream.has_spoken = true;
+                stream.first.get_or_insert(clock);
                 out.push(stream.pass(event, now, clock));
             }
             Item::Damaged { bytes, why } => {
@@ -184,16 +189,13 @@ impl Merge {
     /// A test goes out again. If it was in progress, that was an attempt, and its next one keeps its route code.
     pub fn again(&mut self, worker: WorkerId, (number, id): Handed<'_>, now: Stamp, out: &mut Vec<RunEvent>) {
         let Some(stream) = self.workers.get_mut(&worker) else { return };
-        let id: ByteString = id.as_str().into();
-        let route = self.cut.get(&number).map_or_else(|| stream.route.clone(), |cut| cut.route.clone());
-        let key = (id, Some(route));
-        if stream.open.remove(&key).is_none() {
+        let open = stream.close_all(id);
+        if open.is_empty() {
             return;
         }
-        let (id, route) = key;
-        let attempt = self.cut.get(&number).map_or(1, |cut| cut.attempt) + 1;
-        out.push(RunEvent::Again { id, route: route.clone(), worker, at: now });
-        self.cut.extend(route.map(|route| (number, Cut { route, attempt })));
+        let cut = self.cut.entry(number).or_insert_with(|| Cut { route: stream.route.clone(), attempt: 1 });
+        cut.attempt += 1;
+        out.extend(open.into_iter().map(|(id, route)| RunEvent::Again { id, route, worker, at: now }));
     }
 
     /// A test fails that no runner called failed; `reason` says what is known.
@@ -205,12 +207,13 @@ impl Merge {
         now: Stamp,
         out: &mut Vec<RunEvent>,
     ) {
-        let id: ByteString = id.as_str().into();
-        let route = self.cut.remove(&number).map_or_else(|| worker.to_string().into(), |cut| cut.route);
-        if let Some(stream) = self.workers.get_mut(&worker) {
-            stream.open.remove(&(id.clone(), Some(route.clone())));
-        }
-        out.push(failure(worker, route, id, ("reason", reason), Some(loss), now));
+        let base: ByteString = self.cut.remove(&number).map_or_else(|| worker.to_string().into(), |cut| cut.route);
+        let open = self.workers.get_mut(&worker).map(|stream| stream.close_all(id)).unwrap_or_default();
+        // It fails where it was in progress, so that what was attached belongs to it.
+        let mut open = open.into_iter();
+        let route = open.next().and_then(|(_, route)| route).unwrap_or(base);
+        out.extend(open.map(|(id, route)| RunEvent::Again { id, route, worker, at: now }));
+        out.push(failure(worker, route, id.as_str().into(), ("reason", reason), Some(loss), now));
     }
 
     /// A worker is over: what began and never ended is unfinished, unless regatta stopped it.
@@ -245,11 +248,12 @@ impl Stream {
     fn pass(&mut self, mut event: TestEvent, now: Stamp, clock: Duration) -> RunEvent {
         event.worker_tag = Some(self.tag.clone());
         let owed = event.id.as_ref().and_then(|id| self.owed.as_mut()?.get_mut(&**id));
-        let cut = owed.as_ref().and_then(|owed| owed.cut.as_ref()).filter(|_| event.route.is_none());
+        let cut = owed.as_ref().and_then(|owed| owed.cut.as_ref());
         event.route = Some(match (&event.route, cut) {
             (None, None) => self.route.clone(),
             (None, Some(cut)) => cut.route.clone(),
-            (Some(inner), _) => format!("{}/{inner}", self.route).into(),
+            (Some(inner), None) => format!("{}/{inner}", self.route).into(),
+            (Some(inner), Some(cut)) => format!("{}/{inner}", cut.route).into(),
         });
         if let (Some(cut), Some(file)) = (cut, &mut event.file) {
             file.name = format!("{} (attempt {})", file.name, cut.attempt).into();
@@ -285,20 +289,42 @@ impl Stream {
         RunEvent::Test { event, at }
     }
 
+    /// Forget that this test is in progress, on whatever routes it is, in the order in which they came.
+    fn close_all(&mut self, id: &TestId) -> Vec<Key> {
+        let mut found: Vec<(u64, Key)> = self
+            .open
+            .iter()
+            .filter(|((open, _), _)| **open == *id.as_str())
+            .map(|(key, o)| (o.n, key.clone()))
+            .collect();
+        found.sort();
+        found.iter().for_each(|(_, key)| drop(self.open.remove(key)));
+        found.into_iter().map(|(_, key)| key).collect()
+    }
+
     fn account(&self) -> Account {
         let mut missing = Vec::new();
-        if self.finals < self.handed_out {
+        let mut open: HashMap<&str, Duration> = HashMap::new();
+        for ((id, _), opened) in &self.open {
+            let since = open.entry(id).or_insert(opened.since);
+            *since = (*since).min(opened.since);
+        }
+        // Names that nobody knows may be other names of what was handed out; but what is in progress has not come.
+        let is_short = |owed: &HashMap<TestId, Owed>| {
+            self.finals < self.handed_out
+                || owed.iter().any(|(id, owed)| owed.nth(owed.settled).is_some() && open.contains_key(id.as_str()))
+        };
+        if self.owed.as_ref().is_some_and(is_short) {
             for (id, owed) in self.owed.iter().flatten() {
-                let route = owed.cut.as_ref().map_or(&self.route, |cut| &cut.route);
-                let key = (ByteString::from(id.as_str()), Some(route.clone()));
-                let mut begun = self.open.get(&key).map(|opened| opened.since);
+                let mut begun = open.get(id.as_str()).copied();
                 // Of several with this id, one is in progress.
                 missing.extend(owed.missing().map(|number| (number, begun.take())));
             }
             missing.sort_unstable();
         }
         Account {
-            has_spoken: self.has_spoken,
+            has_spoken: self.first.is_some(),
+            first: self.first,
             handed_out: self.handed_out,
             results: self.finals,
             missing,
@@ -522,5 +548,20 @@ mod tests {
                 assert!(lines(out).contains(&"a success worker-3 3".to_owned()));
             });
         }
+    }
+
+    #[test]
+    fn a_test_in_progress_is_so_on_any_route_and_whatever_else_came() {
+        let a = TestId::from("a");
+        let mut begun = packet("a", Status::InProgress);
+        if let Item::Packet { event, .. } = &mut begun {
+            event.route = Some("x".into());
+        }
+        let items = vec![begun, packet("setUpClass", Status::Fail), packet("tearDown", Status::Fail)];
+        let (mut merge, mut out) = (Merge::default(), Vec::new());
+        let account = feed(&mut merge, WorkerId(0), "a b process-returncode", items, |_, _| ());
+        assert_eq!(account.missing, [(0, Some(Duration::ZERO)), (1, None)]);
+        merge.again(WorkerId(0), (0, &a), Stamp::default(), &mut out);
+        assert_eq!(lines(&out), ["again a 0/x worker-0"]);
     }
 }

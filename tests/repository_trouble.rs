@@ -390,7 +390,8 @@ fn two_processes_at_once_store_all_runs() {
     for id in first_ids.iter().map(|id| &**id).chain(["left.ok", "right.ok", "left.always"]) {
         assert_eq!(sandbox.time(id), Some(0.25), "{id}");
     }
-    let mut ours: Vec<String> = (0..2 * rounds).map(|run| format!("{run}.jsonl")).chain(["journal", "lock"].map(Into::into)).collect();
+    let mut ours: Vec<String> =
+        (0..2 * rounds).map(|run| format!("{run}.jsonl")).chain(["journal", "lock"].map(Into::into)).collect();
     ours.sort();
     assert_eq!(sandbox.names(".testrepository/regatta"), ours);
 }

@@ -130,16 +130,16 @@ fn a_claim_of_megabytes_hides_nothing_for_longer_than_a_second() {
     scanner.feed(&good(3), &mut out);
     assert_eq!((shown(&out).as_str(), scanner.is_waiting()), ("", true));
     scanner.idle(&mut out);
-    assert_eq!((shown(&out).as_str(), scanner.is_waiting()), ("T6 P:good P:good P:good", false));
+    assert_eq!((shown(&out).as_str(), scanner.is_waiting()), ("T6 u:good u:good u:good", false));
     scanner.feed(&good(1), &mut out);
-    assert_eq!(shown(&out), "T6 P:good P:good P:good P:good");
+    assert_eq!(shown(&out), "T6 u:good u:good u:good u:good");
     scanner.finish(&mut out);
-    assert_eq!(shown(&out), "T6 P:good P:good P:good P:good");
+    assert_eq!(shown(&out), "T6 u:good u:good u:good u:good");
 }
 
 #[test]
 fn a_claim_of_megabytes_hides_nothing_at_the_end() {
-    check(&[hex("b32903bfffff"), good(3)].concat(), "T6 P:good P:good P:good");
+    check(&[hex("b32903bfffff"), good(3)].concat(), "T6 u:good u:good u:good");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::event::{RunEnd, RunEvent, Status};
 use crate::report::table;
 use crate::repository::Repository;
 use crate::run::Session;
+use crate::run::supervisor::Work;
 use crate::test_id::TestId;
 
 /// testr's words for a test that nothing was found for.
@@ -120,7 +121,9 @@ impl Analysis<'_> {
 
     /// One run, on one worker, in this order; stored as a partial one.
     async fn run(&mut self, ids: Vec<TestId>) -> Result<RunEnd, Error> {
-        Ok(self.session.run(one_batch(ids, false)?, true).await?)
+        // A test that crashes its runner here has shown what it was to show.
+        let work = Work { lost_limit: Some(1), ..one_batch(ids, false)? };
+        Ok(self.session.run(work, true).await?)
     }
 }
 

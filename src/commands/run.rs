@@ -179,6 +179,11 @@ impl Selection<'_> {
         if self.args.subunit { Exit::Passed } else { exit }
     }
 
+    /// Whether the ids are the words of `test_id_list_default`: arguments of the runner, as a rule, and no tests.
+    fn ids_are_defaults(&self) -> bool {
+        !self.args.failing && self.args.load_list.is_none() && !self.needs_listing()
+    }
+
     /// The ids to run; nothing when the runner decides.
     async fn ids(&mut self, session: &mut Session) -> Result<Option<Vec<TestId>>, Error> {
         let ids = match self.known.take() {
@@ -210,7 +215,7 @@ impl Selection<'_> {
     /// The work of each round.
     fn rounds(&self, ids: Option<Vec<TestId>>) -> Result<Vec<Work>, Error> {
         let is_last = !self.args.until_failure;
-        let Some(ids) = ids else { return Ok(vec![Work { tests: None, is_last }]) };
+        let Some(ids) = ids else { return Ok(vec![Work::new(None, is_last)]) };
         if self.args.isolated {
             let count = ids.len();
             let work = |(n, id)| one_batch(vec![id], is_last && n + 1 == count);
@@ -226,7 +231,8 @@ impl Selection<'_> {
                 Queue::fixed(partition(&suite, self.concurrency, &times))
             }
         };
-        Ok(vec![Work { tests: Some((Arc::new(suite), queue)), is_last }])
+        let is_accounted = !self.ids_are_defaults();
+        Ok(vec![Work { is_accounted, ..Work::new(Some((Arc::new(suite), queue)), is_last) }])
     }
 }
 
@@ -234,7 +240,7 @@ impl Selection<'_> {
 pub(super) fn one_batch(ids: Vec<TestId>, is_last: bool) -> Result<Work, Error> {
     let suite = Suite::new(ids, None)?;
     let queue = Queue::fixed(vec![suite.tests().collect()]);
-    Ok(Work { tests: Some((Arc::new(suite), queue)), is_last })
+    Ok(Work::new(Some((Arc::new(suite), queue)), is_last))
 }
 
 /// What is wrong with a listing that is no subunit, but lines.

@@ -107,6 +107,8 @@ pub struct Session {
     merge: Merge,
     /// The tests of the run.
     suite: Arc<Suite>,
+    /// What comes back is counted against what goes out.
+    is_accounted: bool,
     calls: BTreeMap<Call, Running>,
     /// The instances on which a worker of this run was started.
     shown: BTreeSet<String>,
@@ -177,6 +179,7 @@ impl Session {
             outlet: Outlet::new(sink),
             merge: Merge::default(),
             suite: Arc::default(),
+            is_accounted: true,
             calls: BTreeMap::new(),
             shown: BTreeSet::new(),
             started: 0,
@@ -245,6 +248,7 @@ impl Session {
         self.merge = Merge::default();
         self.lost.clear();
         self.shown.clear();
+        self.is_accounted = work.is_accounted;
         self.suite = work.tests.as_ref().map(|(suite, _)| Arc::clone(suite)).unwrap_or_default();
         self.tell(RunEvent::RunStarted { at: Utc::now(), retries: self.settings.retries > 0 });
         let stop = match self.drive(Input::Run(work)).await {
@@ -270,7 +274,7 @@ impl Session {
         format_list(suite.ids())?;
         if self.instances.pastes() && self.command.pastes() {
             let mut queue = queue.clone();
-            let asker = Asker { place: None, has_others: false, hands: self.concurrency, others_run: false };
+            let asker = Asker { place: None, has_others: false, hands: self.concurrency, others_run: false, least: 1 };
             while let Some(batch) = queue.take(asker) {
                 let ids: Vec<_> = batch.iter().map(|test| suite.id(*test).clone()).collect();
                 let too_long = |bytes| RunError::LineTooLong { tests: ids.len(), bytes };

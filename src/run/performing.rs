@@ -57,7 +57,7 @@ impl Session {
         let ids: Option<Vec<TestId>> = batch.as_ref().map(|batch| batch.iter().map(|t| suite.id(*t).clone()).collect());
         let handed: Option<Vec<Handed<'_>>> =
             batch.as_ref().map(|batch| batch.iter().map(|test| (*test, suite.id(*test))).collect());
-        self.merge.start(worker, handed.as_deref());
+        self.merge.start(worker, handed.as_deref().filter(|_| self.is_accounted));
         self.tell(RunEvent::WorkerStarted {
             worker,
             instance: instance.as_ref().map(|instance| instance.id.clone()),

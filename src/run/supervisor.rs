@@ -167,8 +167,20 @@ pub struct Instance {
 pub struct Work {
     /// The tests; nothing when the runner itself decides what there is to run (a serial run).
     pub tests: Option<(Arc<Suite>, Queue)>,
+    /// What comes back is counted against what goes out. Not where the ids may be no tests (`test_id_list_default`).
+    pub is_accounted: bool,
+    /// Another `lost_limit` than the setting's.
+    pub lost_limit: Option<u32>,
     /// No other run follows on these instances.
     pub is_last: bool,
+}
+
+impl Work {
+    /// These tests; nothing when the runner itself decides.
+    #[must_use]
+    pub fn new(tests: Option<(Arc<Suite>, Queue)>, is_last: bool) -> Self {
+        Self { tests, is_accounted: true, lost_limit: None, is_last }
+    }
 }
 
 /// The tests that a worker is handed, in order; nothing in a serial run.

@@ -38,6 +38,8 @@ pub struct Asker {
     pub hands: usize,
     /// Whether a worker runs.
     pub others_run: bool,
+    /// How many tests a batch should have, so that starting its worker is a small part of it.
+    pub least: usize,
 }
 
 impl Queue {
@@ -87,7 +89,7 @@ impl Queue {
     /// The next batch for this asker, if there is one that it may have.
     pub fn take(&mut self, asker: Asker) -> Option<Vec<TestNumber>> {
         if let Some(first) = self.new.pop_front() {
-            return Some(if self.is_fixed { first } else { self.cut(first, asker.hands) });
+            return Some(if self.is_fixed { first } else { self.cut(first, asker) });
         }
         // testr's batches are one for each worker; what goes out again waits until they have ended.
         if self.is_fixed && asker.others_run {
@@ -122,10 +124,13 @@ impl Queue {
         }
     }
 
-    /// A batch of half of what is a fair share of the rest, beginning with this group.
-    fn cut(&mut self, first: Vec<TestNumber>, hands: usize) -> Vec<TestNumber> {
+    /// A batch of half of what is a fair share of the rest, beginning with this group; more, up to that share, where
+    /// starting a worker takes long.
+    fn cut(&mut self, first: Vec<TestNumber>, asker: Asker) -> Vec<TestNumber> {
+        let hands = asker.hands.max(1);
         let left = first.len() + self.new.iter().map(Vec::len).sum::<usize>();
-        let share = if self.is_whole { left } else { left.div_ceil(2 * hands.max(1)) };
+        let fair = left.div_ceil(hands);
+        let share = if self.is_whole { left } else { fair.div_ceil(2).max(asker.least.min(fair)) };
         let mut batch = first;
         while let Some(group) = self.new.front()
             && batch.len() + group.len() <= share
@@ -142,7 +147,7 @@ impl Queue {
 mod tests {
     use super::*;
 
-    const ALONE: Asker = Asker { place: None, has_others: false, hands: 2, others_run: false };
+    const ALONE: Asker = Asker { place: None, has_others: false, hands: 2, others_run: false, least: 1 };
 
     fn singles(n: u32) -> Vec<Vec<TestNumber>> {
         (0..n).map(|test| vec![test]).collect()
@@ -159,6 +164,14 @@ mod tests {
         }
         assert_eq!(sizes, [10, 8, 6, 4, 3, 3, 2, 1, 1, 1, 1]);
         assert_eq!(out, (0..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn where_a_start_takes_long_the_rest_is_dealt_out_at_once() {
+        let mut queue = Queue::by_group(singles(40));
+        let slow = Asker { least: 1000, ..ALONE };
+        assert_eq!(queue.take(ALONE).unwrap().len(), 10);
+        assert_eq!((queue.take(slow).unwrap().len(), queue.take(Asker { hands: 1, ..slow }).unwrap().len()), (15, 15));
     }
 
     #[test]

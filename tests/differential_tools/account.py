@@ -39,8 +39,10 @@ class Call:
             self.end = 128 - self.end if self.end < 0 else self.end
             data = fake.said(plan, record["ids"], record["which"], record["died"])
         self.rows, self.ends, self.open, self.speaks = read(data)
-        # Results of ids that nobody asked for count as well: what came is counted against what went out.
-        self.is_short = sum(self.ends.values()) < len(self.ids)
+        # Results of ids that nobody asked for count as well: what came is counted against what went out. But what is in
+        # progress has not come.
+        waits = any(id in self.open and self.ends.get(id, 0) < self.ids.count(id) for id in self.ids)
+        self.is_short = waits or sum(self.ends.values()) < len(self.ids)
         self.missing = [id for id in self.ids if not self.ends.get(id)] if self.is_short else []
 
     @property

@@ -16,6 +16,8 @@ pub(super) struct Running {
     pub(super) place: Option<usize>,
     /// What a worker was handed.
     pub(super) batch: Batch,
+    /// When it began.
+    pub(super) began: Duration,
     /// How many of its tests have failed so far.
     pub(super) failures: u64,
     /// When it has to be over, whatever it does.
@@ -35,7 +37,7 @@ impl Supervisor {
     /// Note that a callout starts.
     pub(super) fn start(&mut self, call: Call, place: Option<usize>, batch: Batch) {
         let until = self.limit_of(call, place).map(|limit| (self.now + limit, Limit::Callout(limit)));
-        let running = Running { place, batch, until, heard: self.now, ..Running::default() };
+        let running = Running { place, batch, until, began: self.now, heard: self.now, ..Running::default() };
         self.calls.insert(call, running);
     }
 

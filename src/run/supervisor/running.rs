@@ -13,7 +13,7 @@ impl Supervisor {
         self.is_last = work.is_last;
         self.workers_started = 0;
         self.run_until = self.rules.settings.max_duration.map(|limit| self.now + limit);
-        self.ledger = Ledger::new(work.tests);
+        self.ledger = Ledger::new(work.tests, work.lost_limit.unwrap_or(self.rules.settings.lost_limit));
         if self.signals == 0 {
             self.stop = None;
         }
@@ -229,7 +229,13 @@ impl Supervisor {
     fn start_worker(&mut self, place: Option<usize>) -> bool {
         let has_others = place.is_some() && self.alive() > 1;
         let running = self.workers_run();
-        let asker = Asker { place, has_others, hands: self.rules.concurrency, others_run: running > 0 };
+        let asker = Asker {
+            place,
+            has_others,
+            hands: self.rules.concurrency,
+            others_run: running > 0,
+            least: self.ledger.least(),
+        };
         let Some(batch) = self.ledger.take(asker) else { return false };
         let worker = WorkerId(self.workers_started);
         self.workers_started += 1;

@@ -17,6 +17,9 @@ pub(super) struct Ledger {
     suite: Arc<Suite>,
     queue: Queue,
     tests: Vec<Test>,
+    /// A test that has cost so many runners is not run again.
+    lost_limit: u32,
+    pace: Pace,
     /// The one batch of a serial run waits.
     serial_waits: bool,
     /// Failed tests that are to be run again, and where they failed.
@@ -42,6 +45,18 @@ struct BadEnd {
     failed: Vec<TestNumber>,
 }
 
+/// How long workers take to begin, and tests to run, over those that have ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    workers: u32,
+    starting: Duration,
+    tests: u32,
+    running: Duration,
+}
+
+/// The part of a batch that starting its worker may take.
+const STARTING: f64 = 0.1;
+
 /// What is known of a test.
 #[derive(Clone, Copy, Debug, Default)]
 struct Test {
@@ -60,10 +75,10 @@ struct Test {
 }
 
 impl Ledger {
-    pub(super) fn new(tests: Option<(Arc<Suite>, Queue)>) -> Self {
+    pub(super) fn new(tests: Option<(Arc<Suite>, Queue)>, lost_limit: u32) -> Self {
         let serial_waits = tests.is_none();
         let (suite, queue) = tests.unwrap_or_default();
-        Self { tests: vec![Test::default(); suite.len()], suite, queue, serial_waits, ..Self::default() }
+        Self { tests: vec![Test::default(); suite.len()], suite, queue, serial_waits, lost_limit, ..Self::default() }
     }
 
     /// Whether nothing waits to be handed out.
@@ -93,6 +108,28 @@ impl Ledger {
     /// Whether failed tests are to be run again.
     pub(super) fn has_retries(&self) -> bool {
         !self.retries.is_empty()
+    }
+
+    /// How many tests a batch should have.
+    pub(super) fn least(&self) -> usize {
+        let Pace { workers, starting, tests, running } = self.pace;
+        if workers == 0 || tests == 0 {
+            return 1;
+        }
+        let (start, test) = (starting.as_secs_f64() / f64::from(workers), running.as_secs_f64() / f64::from(tests));
+        // More than there are, where tests take no time at all.
+        (start * (1.0 - STARTING) / (test * STARTING)).ceil().max(1.0) as usize
+    }
+
+    /// A worker that began at `began` has ended now.
+    fn learn(&mut self, began: Duration, now: Duration, account: &Account) {
+        let done = account.handed_out - account.missing.len().min(account.handed_out);
+        if let (Some(first), Ok(done @ 1..)) = (account.first, u32::try_from(done)) {
+            self.pace.workers += 1;
+            self.pace.starting += first.saturating_sub(began);
+            self.pace.tests += done;
+            self.pace.running += now.saturating_sub(first);
+        }
     }
 
     /// Let tests that failed go out again. False when there are none.
@@ -148,6 +185,7 @@ impl Supervisor {
         account: &Account,
         is_stopping: bool,
     ) {
+        self.ledger.learn(running.began, self.now, account);
         self.count_failures(running, account, is_stopping);
         let fates = if is_stopping {
             account.missing.iter().map(|(test, _)| (*test, Fate::Unknown)).collect()
@@ -311,7 +349,7 @@ impl Supervisor {
         let is_halved = begun.is_empty() && !has_progress && !is_single;
         let is_blamed = |test: &TestNumber| begun.contains(test) || (begun.is_empty() && !has_progress && is_single);
 
-        let limit = self.rules.settings.lost_limit;
+        let limit = self.ledger.lost_limit;
         let mut fates = Vec::new();
         let mut innocent = Vec::new();
         for group in groups {

@@ -68,7 +68,7 @@ impl Play {
             Queue::fixed(batches)
         };
         let tests = (!serial).then(|| (Arc::clone(&suite), queue));
-        let work = Some(Work { tests, is_last: true });
+        let work = Some(Work::new(tests, true));
         let mut play = Self { machine, suite, now: Duration::ZERO, batches: BTreeMap::new(), work, wake: None };
         let begun = if lists { play.on(Input::List) } else { play.step("run") };
         (play, begun)

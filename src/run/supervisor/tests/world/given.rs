@@ -132,12 +132,12 @@ impl Given {
     pub(super) fn work(&self, round: Round, is_last: bool) -> Work {
         let suite = &self.suite;
         let tests = match round {
-            Round::Serial => return Work { tests: None, is_last },
+            Round::Serial => return Work::new(None, is_last),
             _ if self.is_fixed(round) && self.rules.concurrency == 1 => Queue::fixed(vec![suite.tests().collect()]),
             Round::Dynamic => Queue::by_group(suite.grouped(suite.tests())),
             Round::Static => Queue::fixed(partition(suite, self.rules.concurrency, &Default::default())),
         };
-        Work { tests: Some((Arc::clone(suite), tests)), is_last }
+        Work::new(Some((Arc::clone(suite), tests)), is_last)
     }
 
     /// Whether its batches are decided before.

@@ -79,7 +79,7 @@ impl Runner {
             missing.sort_unstable();
         }
         let (has_spoken, results, failed) = (self.has_spoken, self.finals, self.failed.clone());
-        Account { has_spoken, handed_out, results, missing, failed }
+        Account { has_spoken, first: None, handed_out, results, missing, failed }
     }
 
     /// Go on a little.
