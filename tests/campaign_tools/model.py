@@ -1,8 +1,11 @@
 """What regatta may have seen, worked out from what was handed out, what chaos did, and what the runners wrote.
 
-Nothing here comes from regatta. A batch is one execute of some tests; a batch and its runner and its fault know each other
-by the name of the list of ids.
+A batch is one execute of some tests; a batch and its runner and its fault know each other by the name of the list of ids.
+Nothing here comes from regatta, but for one thing: where its record says that it ended a worker for a limit in time, and
+chaos stood between them, chaos may have been slow, and how much had come through is not known.
 """
+
+import json
 
 from . import streams
 
@@ -27,6 +30,7 @@ class Batch:
         self.fault = None
         self.events = []        # of its runner: (event, test, status, time)
         self.delivered = None
+        self.is_limited = False
 
     def close(self, stream):
         fault = self.fault
@@ -45,7 +49,7 @@ class Batch:
 
     def is_certain(self):
         """Whether what regatta saw of it is known to the byte."""
-        return self.delivered.garbled is None
+        return self.delivered.garbled is None and not (self.is_limited and self.fault and self.fault.name != "hang")
 
 
 class Model:
@@ -65,6 +69,22 @@ class Model:
                 by_name[name].events.append((event, test, status, float(at)))
         for batch in self.batches:
             batch.close(seen.streams.get(batch.name, b""))
+        self.mark_limited(seen)
+
+    def mark_limited(self, seen):
+        waiting, workers = list(self.batches), {}
+        for line in b"".join(seen.records.values()).splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if row["record"] == "worker":
+                mine = [batch for batch in waiting if batch.instance == row.get("instance") and batch.tests == row.get("tests")]
+                workers[row["worker"]] = mine[:1]
+                waiting = [batch for batch in waiting if batch not in mine[:1]]
+            elif row["record"] == "worker_ended" and row.get("limit"):
+                for batch in workers.get(row["worker"], []):
+                    batch.is_limited = True
 
     def planted(self, *names, verb=None):
         return [fault for fault in self.faults if fault.name in names and verb in (None, fault.verb)]

@@ -182,6 +182,8 @@ class Play:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+                # A callout that it was about to start holds its locks for as long as it takes to become one.
+                time.sleep(0.05)
         done = self.call(*words)
         seen.recovery = (done.returncode, done.stdout.decode("utf8", "replace"), done.stderr.decode("utf8", "replace"))
         # The runs of nothing have no outcome.
