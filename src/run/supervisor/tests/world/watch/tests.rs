@@ -107,7 +107,7 @@ impl Tests {
     pub(super) fn failures(&self) -> u64 {
         let of = |test: &Test| {
             let by_runner = test.failed.saturating_sub(self.retries);
-            u64::from(by_runner) + u64::from(matches!(test.verdict, Some(Verdict::Lost(_))))
+            u64::from(by_runner) + u64::from(test.failure_stands || matches!(test.verdict, Some(Verdict::Lost(_))))
         };
         self.tests.iter().map(of).sum()
     }
