@@ -75,10 +75,14 @@ class Check:
     def statuses(self, test):
         return [status for name, status in self.outcomes if name == test]
 
+    def is_in_doubt(self, test):
+        """Right behind text without a line end a packet is in doubt, so the packets that it holds are found first."""
+        return test.startswith("inner.") and self.model.planted("chatter")
+
     def verdicts(self):
         plan, model = self.plan, self.model
         for test, status in self.outcomes:
-            if test not in plan.tests and test not in (RETURNCODE, PARSER):
+            if test not in plan.tests and test not in (RETURNCODE, PARSER) and not self.is_in_doubt(test):
                 self.say("%r is stored (%s), and there is no such test", test, status)
         handed_out = set(plan.order) if plan.serial else model.handed_out()
         for test in plan.order:
@@ -165,7 +169,10 @@ class Check:
             number = history.batches[0].tests.index(test)
             sizes = self.plan.tests[test][2]
             sent = [("log%d" % n, runner.content(size, number + n)) for n, size in enumerate(sizes) if size]
-            if [pair for pair in files if pair[0] != "traceback"] != sent:
+            files = [pair for pair in files if pair[0] != "traceback"]
+            # The one that the packet in doubt had.
+            lacks_one = len(files) == len(sent) - 1 and all(pair in sent for pair in files)
+            if files != sent and not (lacks_one and any(self.is_in_doubt(name) for name, _ in self.outcomes)):
                 sizes = [[(name, len(data)) for name, data in pairs] for pairs in (files, sent)]
                 self.say("%r has other attachments than were sent: %s, not %s", test, *sizes)
 
