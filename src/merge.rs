@@ -152,9 +152,15 @@ impl Merge {
             Item::Packet { event, within } if stream.is_foreign(&event, within) => {
                 out.extend(event.packet.map(|bytes| RunEvent::Text { worker, bytes, at: now }));
             }
-            Item::Packet { event, .. } => {
+            Item::Packet { event, within } => {
                 stream.first.get_or_insert(clock);
+                // What may be a part of an attachment makes up for nothing that is missing.
+                let may_count = within == Within::Nothing || stream.is_owed(&event);
+                let finals = stream.finals;
                 out.push(stream.pass(event, now, clock));
+                if !may_count {
+                    stream.finals = finals;
+                }
             }
             Item::Damaged { bytes, why } => {
                 // It stands for no test's result: what was in it may be just what is missing.
@@ -235,11 +241,18 @@ impl Merge {
 }
 
 impl Stream {
+    fn is_owed(&self, event: &TestEvent) -> bool {
+        let owed = self.owed.as_ref().zip(event.id.as_ref());
+        owed.is_some_and(|(owed, id)| owed.contains_key(&**id))
+    }
+
     /// Whether it may come from an attachment, which can hold a whole stream: the tests in it are not ours. Where a
     /// damaged packet was said to end cannot be trusted, so from there on only what was handed out is believed.
     fn is_foreign(&self, event: &TestEvent, within: Within) -> bool {
         match (&self.owed, &event.id) {
-            (Some(owed), Some(id)) => (within != Within::Nothing || self.is_damaged) && !owed.contains_key(&**id),
+            (Some(_), Some(_)) => {
+                (matches!(within, Within::Unfinished | Within::Damage) || self.is_damaged) && !self.is_owed(event)
+            }
             // Where the runner decides, nobody knows its tests, and what was never a packet must hide none.
             _ => within == Within::Damage,
         }
@@ -298,7 +311,9 @@ impl Stream {
             .map(|(key, o)| (o.n, key.clone()))
             .collect();
         found.sort();
-        found.iter().for_each(|(_, key)| drop(self.open.remove(key)));
+        for (_, key) in &found {
+            self.open.remove(key);
+        }
         found.into_iter().map(|(_, key)| key).collect()
     }
 

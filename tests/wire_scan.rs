@@ -25,7 +25,7 @@ fn shown(items: &[Item]) -> String {
     let words = joined(items.to_vec()).into_iter().map(|item| match item {
         Item::Packet { event, within } => {
             let mark = match within {
-                Within::Nothing => 'P',
+                Within::Nothing | Within::Doubt => 'P',
                 Within::Unfinished => 'u',
                 Within::Damage => 'p',
             };

@@ -57,6 +57,8 @@ pub enum Item {
 pub enum Within {
     /// In nothing: it is a packet of the stream.
     Nothing,
+    /// In the range that a doubtful candidate claims whose bytes had not all come.
+    Doubt,
     /// In the range that a candidate in sync claimed whose bytes did not come, and which may have been no packet at all.
     Unfinished,
     /// In the range that a damaged packet claimed.
@@ -247,12 +249,14 @@ impl Scanner {
         }
     }
 
-    fn within(&self, start: u64) -> Within {
+    fn within(&mut self, start: u64) -> Within {
         let (from, to) = self.unfinished;
         if start < self.damage_end {
             Within::Damage
         } else if from < start && start < to {
             Within::Unfinished
+        } else if self.doubtful.first_start().is_some_and(|first| first < start) {
+            Within::Doubt
         } else {
             Within::Nothing
         }
