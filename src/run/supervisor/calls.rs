@@ -144,10 +144,6 @@ impl Supervisor {
             self.release(place, ending, account);
         }
         self.settle(worker, &running, ending, account, is_stopping);
-        let max = self.rules.settings.max_fail;
-        if self.goal == super::Goal::Run && max.is_some_and(|max| self.failures() >= max) {
-            self.stop_run(Stop::Failures(0));
-        }
     }
 
     /// How many tests have failed for good.

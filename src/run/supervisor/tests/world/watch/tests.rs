@@ -152,6 +152,11 @@ impl Watch<'_> {
             holds!(split.is_none(), "the group of test {split:?} is split over two workers");
         }
         self.check_place(worker, tests)?;
+        self.check_whole(&groups, tests)?;
+        let is_again = tests.iter().any(|test| self.tests.tests[*test as usize].was_out);
+        let first = self.calls.values().any(|going| going.batch.is_some() && !going.is_again);
+        let is_early = is_again && self.given.is_fixed(round) && (first || self.tests.has_new());
+        holds!(!is_early, "{tests:?} go out again before the other batches have ended");
         for number in tests.iter() {
             let test = &mut self.tests.tests[*number as usize];
             holds!(test.worker.is_none(), "test {number} is handed out twice at once");
@@ -159,7 +164,18 @@ impl Watch<'_> {
             holds!(test.verdict.is_none() || is_retry, "test {number} is handed out and is {:?}", test.verdict);
             (test.worker, test.was_out) = (Some(worker), true);
         }
-        self.calls.get_mut(&Call::Worker(worker)).expect("it was just started").batch = Some(Arc::clone(tests));
+        let going = self.calls.get_mut(&Call::Worker(worker)).expect("it was just started");
+        (going.batch, going.is_again) = (Some(Arc::clone(tests)), is_again);
+        Ok(())
+    }
+
+    /// Nothing of these groups stays behind.
+    fn check_whole(&self, groups: &BTreeSet<u32>, batch: &[TestNumber]) -> Held {
+        let waits = |test: &Test| test.worker.is_none() && test.verdict.is_none();
+        let others = (0..).zip(&self.tests.tests).filter(|(number, test)| waits(test) && !batch.contains(number));
+        let mut others = others.filter(|(number, _)| groups.contains(&self.given.suite.group(*number)));
+        let other = others.next().map(|(number, _)| number);
+        holds!(other.is_none(), "the group of test {other:?} is divided");
         Ok(())
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Going {
     /// How many of its tests have failed so far.
     pub(super) failures: u64,
     pub(super) batch: Batch,
+    /// Some of it was handed out before.
+    pub(super) is_again: bool,
     /// When it was told to end.
     pub(super) term: Option<Duration>,
     pub(super) is_killed: bool,
@@ -31,6 +33,7 @@ impl Going {
             oldest: None,
             failures: 0,
             batch: None,
+            is_again: false,
             term: None,
             is_killed: false,
             is_over: Some(false),
