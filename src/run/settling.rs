@@ -89,7 +89,8 @@ impl Session {
     fn explain(&self, worker: WorkerId, lost: &LostWorker, fates: &[(TestNumber, Fate)]) -> Option<String> {
         let LostWorker { failure, account, tests, .. } = lost;
         let ending = &failure.ending;
-        let odd = ending.limit.is_some() || !matches!(ending.how, How::Exited(status) if status < 126);
+        let is_done = ending.how == How::Exited(0) && fates.is_empty();
+        let odd = !is_done && (ending.limit.is_some() || !matches!(ending.how, How::Exited(status) if status < 126));
         let silent = account.results == 0 && !ending.is_success();
         let mut text = Vec::new();
         if odd || silent || (!ending.is_success() && !fates.is_empty()) {

@@ -197,7 +197,8 @@ impl Supervisor {
         if let (true, Some(place)) = (is_convicted, running.place) {
             self.exonerate(place);
         }
-        if !is_stopping && !ending.is_success() && account.missing.is_empty() {
+        // With status 0 and all results it did its work, though something it left behind may have had to be ended.
+        if !is_stopping && ending.returncode() != 0 && account.missing.is_empty() {
             let (place, returncode) = (running.place, ending.returncode());
             let end = BadEnd { worker, place, returncode, failed: account.failed.clone() };
             // It may have said no more than that tests failed, and those may pass yet.

@@ -207,8 +207,9 @@ impl Watch<'_> {
         let in_progress = account.missing.iter().any(|(_, begun)| begun.is_some());
         let is_bad = !account.missing.is_empty() && !self.was_stopping && (!ending.is_success() || in_progress);
         let is_clean = ending.is_success() && !in_progress;
-        if !ending.is_success() {
-            let is_whole = account.missing.is_empty() && !self.was_stopping;
+        let is_whole = account.missing.is_empty() && !self.was_stopping;
+        // With all results and status 0, what was ended is only what it left behind.
+        if !ending.is_success() && (!is_whole || ending.returncode() != 0) {
             let failed = is_whole.then(|| account.failed.clone());
             self.tests.bad_ends.insert(worker, BadEnd { at: (going.place, ending.returncode()), failed });
         }
