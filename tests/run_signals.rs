@@ -263,3 +263,25 @@ fn a_disposal_that_fails_after_a_signal_is_told() {
     run.signal("TERM");
     run.dies_of(15).says(&["regatta: interrupted\n", "instance_dispose failed", "exit status 6\n  line: dispose i1\n"]);
 }
+
+#[test]
+fn a_signal_while_logs_are_collected_lets_that_finish_and_a_second_one_does_not() {
+    // Two of a kind may become one on the way.
+    for signals in [&["INT"][..], &["INT", "TERM"]] {
+        let (mut sandbox, ready, mut gate) = with_fifos();
+        sandbox.script("bin/fetch", &format!("{WAIT}echo fetched >>\"$BOX/log\"\n"));
+        sandbox.set("instance_collect", "exec fetch $INSTANCE_ID $DEST");
+        let run = sandbox.run("run").spawn();
+        ready.wait();
+        signals.iter().for_each(|signal| run.signal(signal));
+        let is_only = signals.len() == 1;
+        if is_only {
+            gate.open();
+        }
+        // Which of two comes first is chance.
+        run.finish().says(&["regatta: interrupted\n"]);
+        let fetched: &[&str] = if is_only { &["fetched"] } else { &[] };
+        sandbox.logged(&[&["provision 1", "execute i1 [] -- suite"][..], fetched, &["dispose i1"]].concat());
+        assert_eq!(next_run(&sandbox), "1\n");
+    }
+}
